@@ -1,0 +1,167 @@
+// The public vocabulary: TensorFlow Serving's terms, spelled for TypeScript.
+import type { AspiredError } from './errors.js';
+
+/** One version of one servable stream. `version` is a safe integer >= 0. */
+export interface ServableId {
+  readonly name: string;
+  readonly version: number;
+}
+
+/**
+ * State of a version as the outside sees it. Within one incarnation it only moves forward, and ends with exactly one
+ * `End`: clean when the event has no error.
+ */
+export type ManagerState = 'Start' | 'Loading' | 'Available' | 'Unloading' | 'End';
+
+/** State of the harness that owns the loader of one version. */
+export type HarnessState =
+  | 'New'
+  | 'LoadRequested'
+  | 'LoadApproved'
+  | 'Loading'
+  | 'Ready'
+  | 'UnloadRequested'
+  | 'Quiescing'
+  | 'Quiesced'
+  | 'Unloading'
+  | 'Disabled'
+  | 'Error';
+
+/** What a policy sees of one version. */
+export interface AspiredServableStateSnapshot {
+  readonly id: ServableId;
+  readonly state: HarnessState;
+  readonly isAspired: boolean;
+}
+
+/** What a policy may ask for. */
+export interface ServableAction {
+  readonly action: 'load' | 'unload';
+  readonly id: ServableId;
+}
+
+/**
+ * Decides the next action for one servable stream. Must be pure: the same snapshots give the same answer, whatever
+ * their order. It is asked again after each action, with the state that the action led to, until it answers undefined.
+ */
+export interface AspiredVersionPolicy {
+  getNextAction(snapshots: readonly AspiredServableStateSnapshot[]): ServableAction | undefined;
+}
+
+/** A policy by name, or one of your own. */
+export type AspiredVersionPolicyOption = 'availability-preserving' | 'resource-preserving' | AspiredVersionPolicy;
+
+/** What `load` and `warmup` are told. */
+export interface LoadContext {
+  readonly id: ServableId;
+  /** Fires when the version is dropped while it loads, when `loadTimeoutMs` passes, and when the manager closes. */
+  readonly signal: AbortSignal;
+  /** 1 for the first attempt of an incarnation. */
+  readonly attempt: number;
+}
+
+/** Quantities of one device and kind; a placeholder shape until the resource model lands: name to bytes. */
+export type ResourceAllocation = Readonly<Record<string, number>>;
+
+/**
+ * Makes and unmakes the servable of one version. `load` and `unload` of one loader never overlap; `load` may be called
+ * again after a failure (a retry), never after `unload`; `unload` is called once after a successful load that is done with.
+ */
+export interface Loader<T = unknown> {
+  /** Upper bound of what the servable will take. */
+  estimateResources?(): ResourceAllocation | Promise<ResourceAllocation>;
+  /** Makes the servable. Anything but undefined is a servable. */
+  load(context: LoadContext): T | Promise<T>;
+  /** Runs before the version becomes Available. A failure is a failed load, and the servable is unloaded. */
+  warmup?(servable: T, context: LoadContext): void | Promise<void>;
+  /** Gives everything back. No handle to the servable is left when it is called. */
+  unload?(servable: T): void | Promise<void>;
+}
+
+/** One element of an aspired list: a loader, or the error of a source that could not prepare the version. */
+export type AspiredVersion<T = unknown> =
+  | { readonly version: number; readonly loader: Loader<T>; readonly error?: undefined }
+  | { readonly version: number; readonly error: unknown; readonly loader?: undefined };
+
+/** Intent that goes with a list. What is not given stays as it was. */
+export interface AspiredVersionsOptions {
+  /** Policy of this servable; the manager's when not given. */
+  readonly aspiredVersionPolicy?: AspiredVersionPolicyOption;
+  /** All labels of the servable: label to version. Replaces the earlier ones. */
+  readonly labels?: Readonly<Record<string, number>>;
+  /** The version a plain name resolves to; null takes the primary away. */
+  readonly primary?: number | null;
+}
+
+/** How one version of a list came out. */
+export interface TransitionVersion {
+  readonly version: number;
+  readonly managerState: ManagerState;
+  readonly error?: AspiredError;
+}
+
+/** How a list came out. */
+export interface TransitionResult {
+  readonly name: string;
+  /** One entry per version of the list, in the order of the list. */
+  readonly versions: readonly TransitionVersion[];
+  /** A later list for the same name replaced this one before it was done. */
+  readonly superseded: boolean;
+}
+
+/** The way from what was to what is aspired. */
+export interface Transition {
+  readonly name: string;
+  /**
+   * Resolves when every version of the list is Available or ended and every dropped one is gone. Never rejects; a list
+   * that was superseded settles too, and close() settles what is left.
+   */
+  readonly settled: Promise<TransitionResult>;
+}
+
+/**
+ * Where aspired versions go: the manager, a router, an adapter. Every call replaces the whole aspired set of that one
+ * name: A VERSION THAT IS NOT IN THE LIST IS UNLOADED; an empty list unloads everything. Other names are not affected.
+ */
+export interface AspiredVersionsTarget<T = unknown> {
+  setAspiredVersions(name: string, versions: readonly AspiredVersion<T>[]): unknown;
+}
+
+/** Which version of a servable is wanted. A plain string is the name. */
+export type ServableRequest =
+  | string
+  | { readonly name: string; readonly version?: number | 'latest' | 'earliest'; readonly label?: undefined }
+  | { readonly name: string; readonly label: string; readonly version?: undefined };
+
+/** One step in the life of a version. */
+export interface ServableStateEvent {
+  readonly id: ServableId;
+  readonly managerState: ManagerState;
+  /** Why it ended, when it did not end well. */
+  readonly error?: AspiredError;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** Counts up: a version that is loaded again, or aspired again while it drains, starts a new incarnation. */
+  readonly incarnation: number;
+}
+
+/** A managed version, as `getServableStates` shows it. */
+export interface ServableVersionState {
+  readonly id: ServableId;
+  /** State of the harness. */
+  readonly state: HarnessState;
+  /** State as the events tell it. */
+  readonly managerState: ManagerState;
+  readonly aspired: boolean;
+  /** Why the version, or its last attempt, failed. */
+  readonly error?: AspiredError;
+  /** Load attempts of this incarnation. */
+  readonly attempts: number;
+  readonly incarnation: number;
+  /** The stream has an aspired version that failed and is waiting for its next retry, or for good. */
+  readonly degraded: boolean;
+  /** When the next retry is due, in milliseconds since the epoch. */
+  readonly nextRetryAt?: number;
+  /** Handles held in this isolate. */
+  readonly leases: number;
+}
