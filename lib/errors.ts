@@ -44,7 +44,11 @@ export class AspiredError extends Error {
   }
 
   static {
-    Object.defineProperty(AspiredError.prototype, 'name', { value: 'AspiredError', configurable: true, writable: true });
+    Object.defineProperty(AspiredError.prototype, 'name', {
+      value: 'AspiredError',
+      configurable: true,
+      writable: true,
+    });
     Object.defineProperty(AspiredError.prototype, brand, { value: true });
   }
 

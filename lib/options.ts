@@ -7,7 +7,8 @@ import { AspiredError } from './errors.js';
 /** `"abc" (string)`, `-1 (number)`, `undefined`: a value as it appears in a message, short and safe to print. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === 'string') return `${JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)} (string)`;
+  if (typeof value === 'string')
+    return `${JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)} (string)`;
   if (typeof value === 'function') return `[function ${value.name || 'anonymous'}] (function)`;
   if (typeof value === 'object') {
     const name = Array.isArray(value) ? 'array' : ((value as object).constructor?.name ?? 'object');
@@ -27,7 +28,11 @@ export function invalidOption(
 }
 
 /** Throws unless `value` is a plain object whose keys are all in `known`; the message suggests the nearest key. */
-export function checkKeys(where: string, value: unknown, known: readonly string[]): asserts value is Record<string, unknown> {
+export function checkKeys(
+  where: string,
+  value: unknown,
+  known: readonly string[],
+): asserts value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalidOption(where, 'an object', value);
   }
@@ -40,7 +45,13 @@ export function checkKeys(where: string, value: unknown, known: readonly string[
 }
 
 /** An integer in [min, max], or `fallback` when undefined. */
-export function checkInteger(name: string, value: unknown, fallback: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
+export function checkInteger(
+  name: string,
+  value: unknown,
+  fallback: number,
+  min: number,
+  max = Number.MAX_SAFE_INTEGER,
+): number {
   if (value === undefined) return fallback;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) {
     const range = max === Number.MAX_SAFE_INTEGER ? `an integer >= ${min}` : `an integer from ${min} to ${max}`;
