@@ -52,7 +52,7 @@ export class AspiredError extends Error {
     Object.defineProperty(AspiredError.prototype, brand, { value: true });
   }
 
-  static [Symbol.hasInstance](value: unknown): boolean {
+  static override [Symbol.hasInstance](value: unknown): boolean {
     return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
   }
 }
