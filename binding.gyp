@@ -5,7 +5,17 @@
     {
       "target_name": "aspired",
       "sources": [
+        "native/binding/addon.cc",
+        "native/binding/env_data.cc",
+        "native/binding/js_queue.cc",
+        "native/concurrency/thread.cc",
+        "native/concurrency/thread_pool.cc",
+        "native/concurrency/work_threads.cc",
+        "native/core/loader_harness.cc",
         "native/core/status.cc",
+        "native/policy/aspired_version_policy.cc",
+        "native/policy/availability_preserving_policy.cc",
+        "native/policy/resource_preserving_policy.cc",
       ],
       "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": [

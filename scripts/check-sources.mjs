@@ -1,37 +1,11 @@
 // CMakeLists.txt and binding.gyp list the same C++ sources, each list is sorted, and every .cc file is listed.
-//   node scripts/check-sources.mjs
-import { readdirSync, readFileSync } from 'node:fs';
+//   node scripts/check-sources.mjs          exits 1 when they differ
+//   node scripts/check-sources.mjs --fix    rewrites the lists from the folders
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const problems = [];
-
-const cmake = readFileSync(join(root, 'CMakeLists.txt'), 'utf8');
-const gyp = readFileSync(join(root, 'binding.gyp'), 'utf8');
-
-function cmakeList(variable) {
-  const block = new RegExp(`set\\(${variable}\\n([^)]*)\\)`).exec(cmake);
-  if (!block) {
-    problems.push(`CMakeLists.txt: no list ${variable}`);
-    return [];
-  }
-  return block[1].split('\n').flatMap((line) => line.trim() || []);
-}
-
-function checkSorted(where, list) {
-  for (let i = 1; i < list.length; i++) {
-    if (list[i - 1] === list[i]) problems.push(`${where}: ${list[i]} is listed twice`);
-    else if (list[i - 1] > list[i]) problems.push(`${where}: ${list[i]} belongs before ${list[i - 1]}`);
-  }
-}
-
-function checkEqual(where, listed, whereElse, expected) {
-  const has = new Set(listed);
-  const wants = new Set(expected);
-  for (const file of wants) if (!has.has(file)) problems.push(`${where} lacks ${file}, which ${whereElse} has`);
-  for (const file of has) if (!wants.has(file)) problems.push(`${where} lists ${file}, which ${whereElse} has not`);
-}
 
 function sourcesBelow(folder) {
   return readdirSync(join(root, folder), { recursive: true })
@@ -40,28 +14,44 @@ function sourcesBelow(folder) {
     .sort();
 }
 
-const core = cmakeList('ASPIRED_CORE_SOURCES');
-const binding = cmakeList('ASPIRED_BINDING_SOURCES');
-const tests = cmakeList('ASPIRED_TEST_SOURCES');
-checkSorted('CMakeLists.txt ASPIRED_CORE_SOURCES', core);
-checkSorted('CMakeLists.txt ASPIRED_BINDING_SOURCES', binding);
-checkSorted('CMakeLists.txt ASPIRED_TEST_SOURCES', tests);
-for (const file of core) {
-  if (file.startsWith('native/binding/')) problems.push(`CMakeLists.txt: ${file} belongs in ASPIRED_BINDING_SOURCES`);
-}
-
-const gypSources = /"sources": \[([^\]]*)\]/.exec(gyp)?.[1].match(/[^",\s]+\.cc/g) ?? [];
-checkSorted('binding.gyp', gypSources);
-
 const native = sourcesBelow('native');
-checkEqual('CMakeLists.txt', [...core, ...binding], 'native/', native);
-checkEqual('binding.gyp', gypSources, 'CMakeLists.txt', [...core, ...binding]);
-checkEqual('CMakeLists.txt ASPIRED_TEST_SOURCES', tests, 'test/', sourcesBelow('test'));
+const isBinding = (file) => file.startsWith('native/binding/');
+const cmakeList = (name) => new RegExp(`(set\\(${name}\\n)([^)]*)(\\))`);
+const unquoted = (file) => `  ${file}\n`;
+
+// [file, name of the list, what it must hold, how a line is written, pattern of before/body/after]
+const LISTS = [
+  ['CMakeLists.txt', 'ASPIRED_CORE_SOURCES', native.filter((file) => !isBinding(file)), unquoted],
+  ['CMakeLists.txt', 'ASPIRED_BINDING_SOURCES', native.filter(isBinding), unquoted],
+  ['CMakeLists.txt', 'ASPIRED_TEST_SOURCES', sourcesBelow('test'), unquoted],
+  ['binding.gyp', '"sources"', native, (file) => `        "${file}",\n`, /("sources": \[\n)([^\]]*?)( *\])/],
+];
+
+const problems = [];
+for (const [file, name, wanted, line, pattern = cmakeList(name)] of LISTS) {
+  const path = join(root, file);
+  const text = readFileSync(path, 'utf8');
+  const block = pattern.exec(text);
+  if (!block) {
+    problems.push(`${file}: no list ${name}`);
+    continue;
+  }
+  if (process.argv.includes('--fix')) {
+    const fixed = text.replace(pattern, (_, before, __, after) => before + wanted.map(line).join('') + after);
+    if (fixed !== text) writeFileSync(path, fixed);
+    continue;
+  }
+  const listed = block[2].match(/[\w./-]+\.cc/g) ?? [];
+  for (const source of wanted) if (!listed.includes(source)) problems.push(`${file}: ${name} lacks ${source}`);
+  for (const source of listed) if (!wanted.includes(source)) problems.push(`${file}: ${name} lists ${source}: no file`);
+  for (let i = 1; i < listed.length; i++) {
+    if (listed[i - 1] === listed[i]) problems.push(`${file}: ${name} lists ${listed[i]} twice`);
+    else if (listed[i - 1] > listed[i]) problems.push(`${file}: ${name}: ${listed[i]} goes before ${listed[i - 1]}`);
+  }
+}
 
 if (problems.length > 0) {
-  console.error(problems.join('\n'));
+  console.error(`${problems.join('\n')}\nnode scripts/check-sources.mjs --fix writes the lists anew`);
   process.exit(1);
 }
-console.log(
-  `sources: ${native.length} native and ${tests.length} test files, the same in CMakeLists.txt and binding.gyp`,
-);
+console.log(`sources: ${native.length} native files, the same in CMakeLists.txt and binding.gyp`);
