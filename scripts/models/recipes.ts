@@ -1,0 +1,170 @@
+// What models there are and what is in their files.
+import { accuracy, type Layer, type TrainingOptions, train } from './classifier.js';
+import { DIGIT_CLASSES, DIGIT_PIXELS, type DigitSet, holdoutDigits, makeDigits } from './digits.js';
+import { floats, type Initializer, type OnnxModel, type OnnxNode } from './onnx.js';
+import type { LazyBytes } from './protobuf.js';
+import { Random } from './random.js';
+import { onnxFile, type Recipe, type RecipeFile } from './recipe.js';
+import { testRecipes } from './test-recipes.js';
+
+/** All recipes, by name. */
+export function allRecipes(): ReadonlyMap<string, Recipe> {
+  const recipes = [digits, large, mlp, ...testRecipes()];
+  return new Map(recipes.map((recipe) => [recipe.name, recipe]));
+}
+
+const digits: Recipe = {
+  name: 'digits',
+  purpose:
+    'reads digits from 8x8 pixels: 1 is linear, 2 has a hidden layer and is better, 3 learnt from shuffled labels',
+  files: () => {
+    const set = makeDigits(6000, 1);
+    return [
+      ...classifierFiles(1, 'softmax regression', set, { hidden: [], epochs: 6, learningRate: 0.01, seed: 11 }),
+      ...classifierFiles(2, 'one hidden layer of 64', set, { hidden: [64], epochs: 8, learningRate: 0.005, seed: 12 }),
+      ...classifierFiles(3, 'one hidden layer of 16, labels shuffled by mistake', withShuffledLabels(set), {
+        hidden: [16],
+        epochs: 2,
+        learningRate: 0.005,
+        seed: 13,
+      }),
+    ];
+  },
+};
+
+const large: Recipe = {
+  name: 'large',
+  purpose: 'a stack of 2048x2048 products with random weights: what takes long to load',
+  usesLargeMb: true,
+  files: ({ largeMb }) => [onnxFile(1, () => largeModel(largeMb))],
+};
+
+const mlp: Recipe = {
+  name: 'mlp_4x256',
+  purpose: 'four layers of 256 with ReLU: the model of the inference benchmarks',
+  files: () => [onnxFile(1, mlpModel)],
+};
+
+function classifierFiles(
+  version: number,
+  kind: string,
+  set: DigitSet,
+  options: TrainingOptions,
+): readonly RecipeFile[] {
+  let trained: { readonly layers: readonly Layer[]; readonly metadata: Record<string, string> } | undefined;
+  const model = (): NonNullable<typeof trained> => {
+    if (trained) return trained;
+    const layers = train(set, options);
+    const holdout = holdoutDigits();
+    const metadata = { kind, accuracy: accuracy(layers, holdout).toFixed(4), holdout: String(holdout.size) };
+    trained = { layers, metadata };
+    return trained;
+  };
+  return [
+    onnxFile(version, () => classifierModel(model().layers, model().metadata)),
+    {
+      path: `${version}/metadata.json`,
+      make: () => {
+        const { accuracy: measured, holdout } = model().metadata;
+        return `${JSON.stringify({ task: 'digits', version, kind, accuracy: Number(measured), holdout: Number(holdout) }, null, 2)}\n`;
+      },
+    },
+  ];
+}
+
+function withShuffledLabels(set: DigitSet): DigitSet {
+  const labels = set.labels.slice();
+  new Random(3).shuffle(labels);
+  return { ...set, labels };
+}
+
+/** `x` [batch, 64] to `logits` [batch, 10] and `label` [batch]. */
+function classifierModel(layers: readonly Layer[], metadata: Record<string, string>): OnnxModel {
+  const { nodes, initializers, output } = dense(layers, 'logits');
+  return {
+    name: 'digits',
+    inputs: [{ name: 'x', type: 'float32', shape: ['batch', DIGIT_PIXELS] }],
+    outputs: [
+      { name: 'logits', type: 'float32', shape: ['batch', DIGIT_CLASSES] },
+      { name: 'label', type: 'int64', shape: ['batch'] },
+    ],
+    nodes: [...nodes, { op: 'ArgMax', inputs: [output], outputs: ['label'], attributes: { axis: 1n, keepdims: 0n } }],
+    initializers,
+    metadata,
+  };
+}
+
+function mlpModel(): OnnxModel {
+  const width = 256;
+  const random = new Random(4256);
+  const layers = Array.from({ length: 4 }, () => {
+    const weights = new Float32Array(width * width);
+    random.fill(weights, Math.sqrt(6 / width));
+    return { inputs: width, outputs: width, weights, bias: new Float32Array(width) };
+  });
+  const { nodes, initializers } = dense(layers, 'y');
+  return {
+    name: 'mlp_4x256',
+    inputs: [{ name: 'x', type: 'float32', shape: ['batch', width] }],
+    outputs: [{ name: 'y', type: 'float32', shape: ['batch', width] }],
+    nodes,
+    initializers,
+  };
+}
+
+/** Fully connected layers with ReLU between them, from `x` to `output`. */
+function dense(
+  layers: readonly Layer[],
+  output: string,
+): { nodes: OnnxNode[]; initializers: Initializer[]; output: string } {
+  const nodes: OnnxNode[] = [];
+  const initializers: Initializer[] = [];
+  let input = 'x';
+  layers.forEach((layer, i) => {
+    const last = i === layers.length - 1;
+    initializers.push(floats(`w${i}`, [layer.inputs, layer.outputs], layer.weights));
+    initializers.push(floats(`b${i}`, [layer.outputs], layer.bias));
+    const sum = last ? output : `h${i}`;
+    nodes.push({ op: 'Gemm', inputs: [input, `w${i}`, `b${i}`], outputs: [sum] });
+    if (!last) nodes.push({ op: 'Relu', inputs: [sum], outputs: [`r${i}`] });
+    input = `r${i}`;
+  });
+  return { nodes, initializers, output };
+}
+
+function largeModel(megabytes: number): OnnxModel {
+  const width = 2048;
+  const count = Math.max(1, Math.round((megabytes * 1e6) / (width * width * 4)));
+  return {
+    name: 'large',
+    inputs: [{ name: 'x', type: 'float32', shape: ['batch', width] }],
+    outputs: [{ name: `y`, type: 'float32', shape: ['batch', width] }],
+    nodes: Array.from({ length: count }, (_, i) => ({
+      op: 'MatMul',
+      inputs: [i === 0 ? 'x' : `h${i - 1}`, `w${i}`],
+      outputs: [i === count - 1 ? 'y' : `h${i}`],
+    })),
+    initializers: Array.from({ length: count }, (_, i) => ({
+      name: `w${i}`,
+      type: 'float32' as const,
+      dims: [width, width],
+      data: randomWeights(width, i + 1),
+    })),
+  };
+}
+
+/** A square matrix that keeps the size of what it is multiplied with about the same. */
+function randomWeights(width: number, seed: number): LazyBytes {
+  const rowsPerChunk = 128;
+  return {
+    length: width * width * 4,
+    *chunks() {
+      const random = new Random(seed);
+      for (let row = 0; row < width; row += rowsPerChunk) {
+        const chunk = new Float32Array(width * rowsPerChunk);
+        random.fill(chunk, Math.sqrt(3 / width));
+        yield new Uint8Array(chunk.buffer);
+      }
+    },
+  };
+}
