@@ -94,7 +94,7 @@ void ThreadPool::Run(std::shared_ptr<State> state, int index) {
   }
   --s.idle;
   --s.live;
-  // A wake-up that this thread took may have been meant for a task.
+  // The wake-up that this thread took may have been meant for a task.
   if (!s.queue.empty()) s.work.notify_one();
   s.finished.push_back(index);
   s.ended.notify_all();
@@ -125,7 +125,11 @@ int ThreadPool::Shutdown(std::optional<Duration> wait) {
     state_->stopping = true;
     dropped.swap(state_->queue);
     state_->work.notify_all();
-    const auto all_ended = [this] { return state_->live == 0; };
+    int self = 0;
+    for (const auto& [index, thread] : state_->threads) {
+      if (thread.get_id() == std::this_thread::get_id()) self = 1;
+    }
+    const auto all_ended = [this, self] { return state_->live == self; };
     if (wait.has_value()) {
       state_->ended.wait_for(lock, *wait, all_ended);
     } else {

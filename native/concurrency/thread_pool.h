@@ -50,8 +50,9 @@ class ThreadPool final : public Executor {
   ThreadPoolStats stats() const;
 
   // Joins every thread that ends within `wait` (no limit when nullopt), and
-  // detaches the others. Returns how many it detached. May be called again.
-  // REQUIRES: not called on a thread of the pool.
+  // detaches the others. Returns how many it detached. May be called again. A
+  // thread of the pool may call it (the last owner of what it works on may die
+  // there): it does not wait for itself, and detaches itself.
   int Shutdown(std::optional<Duration> wait);
 
  private:

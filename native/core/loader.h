@@ -1,0 +1,63 @@
+// Loader: makes and unmakes the servable of one version.
+//
+// Obligations of the one who implements it:
+//   1. Load() calls `done` exactly once for each call, from any thread, also
+//      before Load() returns. A failed load leaves nothing behind that Unload()
+//      would have to free: Unload() is not called after a failure.
+//   2. Unload() calls `done` exactly once. The servable is gone then, and its
+//      memory given back.
+//   3. Neither throws.
+// What the manager promises in return:
+//   1. Load() and Unload() of one loader never overlap. Load() may be called
+//      again after a failure, never after Unload(). Unload() follows a
+//      successful Load() exactly once, when no reader holds the servable.
+//   2. No lock of the manager is held during any call.
+//   3. The loader outlives every call and every `done` it owes.
+//   4. CancelLoad() is called at most once per Load(), from any thread, while
+//      the load is under way; a load that ends with success all the same is
+//      unloaded and was never visible.
+//
+// Source: TensorFlow Serving, core/loader.h; cancellation and the asynchronous
+// form are ours.
+#ifndef ASPIRED_CORE_LOADER_H_
+#define ASPIRED_CORE_LOADER_H_
+
+#include <functional>
+
+#include "core/servable_id.h"
+#include "core/status.h"
+
+namespace aspired {
+
+struct LoadContext {
+  ServableId id;
+  // 1 for the first attempt of an incarnation.
+  int attempt = 1;
+};
+
+struct LoadOutcome {
+  Status status;
+  // False: a retry is pointless, whatever the budget says. Of failures only.
+  bool retriable = true;
+};
+
+class Loader {
+ public:
+  using LoadDone = std::function<void(LoadOutcome)>;
+  using UnloadDone = std::function<void(Status)>;
+
+  virtual ~Loader() = default;
+
+  // True: Load() and Unload() may block and are called on a load or unload
+  // thread. False: both return at once and work elsewhere; they are called on
+  // whatever thread freed the slot, and take a slot of the pool until `done`.
+  virtual bool Blocks() const = 0;
+
+  virtual void Load(const LoadContext& context, LoadDone done) = 0;
+  virtual void CancelLoad() {}
+  virtual void Unload(UnloadDone done) = 0;
+};
+
+}  // namespace aspired
+
+#endif  // ASPIRED_CORE_LOADER_H_
