@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   ERR_SOURCE_ERROR: { status: 'UNAVAILABLE', meaning: 'A source could not prepare this version; see cause.' },
   ERR_BASE_PATH_NOT_FOUND: { status: 'NOT_FOUND', meaning: 'The base path of a servable does not exist or is no directory.' },
   ERR_BASE_PATH_UNREADABLE: { status: 'PERMISSION_DENIED', meaning: 'The base path of a servable could not be listed; see cause.' },
+  ERR_NO_VERSIONS: { status: 'NOT_FOUND', meaning: 'The base path holds no version to aspire to; the last list was kept.' },
   ERR_SOURCE_CLOSED: { status: 'FAILED_PRECONDITION', meaning: 'The source or its connection was disposed.' },
   ERR_SOURCE_CONNECTED: { status: 'FAILED_PRECONDITION', meaning: 'The source is already connected to a target.' },
   ERR_NATIVE_ADDON_NOT_FOUND: { status: 'FAILED_PRECONDITION', meaning: 'No native binary for this platform was found; the message says what to type.' },
