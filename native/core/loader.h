@@ -13,9 +13,10 @@
 //      successful Load() exactly once, when no reader holds the servable.
 //   2. No lock of the manager is held during any call.
 //   3. The loader outlives every call and every `done` it owes.
-//   4. CancelLoad() is called at most once per Load(), from any thread, while
-//      the load is under way; a load that ends with success all the same is
-//      unloaded and was never visible.
+//   4. CancelLoad() is called at most once, from any thread, while a load is
+//      under way or about to begin; it holds for that load, and the loader is
+//      not loaded again afterwards. A load that ends with success all the same
+//      is unloaded and was never visible.
 //
 // Source: TensorFlow Serving, core/loader.h; cancellation and the asynchronous
 // form are ours.

@@ -1,0 +1,219 @@
+// BasicManager: loads and unloads versions one by one, as it is told.
+//
+// It owns the harnesses, the load and unload threads with their slots, the
+// quick retries, the drain and the events. It decides nothing about which
+// version should live: that is AspiredVersionsManager's.
+//
+// Life of a version:
+//   ManageServable()  New            Start
+//   LoadServable()    LoadRequested  waits for a slot, first come first served
+//                     Loading        Loading; attempts and pauses between them
+//                     Ready          opened to readers, then Available
+//   UnloadServable()  Quiescing      Unloading, then closed to readers
+//   Drained()         Quiesced       its last lease is back
+//                     Unloading      on an unload slot
+//                     Disabled       End
+//   StopManagingServable()           the loader dies
+//
+// Effects. Calls that change state queue what follows from it (events, calls
+// into loaders and readers, completions) in the order of the changes, and
+// Flush() delivers that with no lock held. A caller that itself holds a lock
+// calls Flush() after releasing it. What comes from outside (a finished load, a
+// drain) flushes by itself.
+//
+// A pause before a retry, and a version that drains, hold no thread and no
+// slot. A slot is held by an attempt, or an unload, that is under way; a loader
+// that does not block holds its slot without a thread.
+//
+// Thread-safe. Create() because loads that outlive the last owner keep it alive
+// until they are done. `readers`, `bus` and `clock` must outlive every call,
+// hence the manager.
+//
+// Destruction: shut down first; loaders still under way are abandoned.
+//
+// Source: TensorFlow Serving, core/basic_manager.h; slots instead of threads,
+// effects in order, drain per version and revocable unloads are ours.
+#ifndef ASPIRED_CORE_BASIC_MANAGER_H_
+#define ASPIRED_CORE_BASIC_MANAGER_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "concurrency/clock.h"
+#include "concurrency/serial_queue.h"
+#include "concurrency/work_threads.h"
+#include "core/loader.h"
+#include "core/loader_harness.h"
+#include "core/readers.h"
+#include "core/retry_options.h"
+#include "core/servable_state.h"
+
+namespace aspired {
+
+class BasicManager : public std::enable_shared_from_this<BasicManager> {
+ public:
+  using Done = std::function<void(Status)>;
+
+  struct Options {
+    int num_load_threads = 2;    // 0: inline, see WorkThreads
+    int num_unload_threads = 1;  // likewise
+    RetryOptions retry;
+    // Asked after each failed attempt, with no lock held; null: always. It
+    // decides about retries, never about success.
+    std::function<bool(const Status&, const ServableId&)> should_retry;
+    // Required.
+    const Clock* clock = nullptr;
+    // Null: nobody hears.
+    const ServableEventBus* bus = nullptr;
+    // Null: there are no readers, everything drains at once.
+    Readers* readers = nullptr;
+    // There is inline work, or a retry is due at another time than before.
+    // Called with no lock held; null: the owner calls Flush() and Pump().
+    std::function<void()> wake;
+    uint64_t random_seed = 0;
+  };
+
+  // A managed version.
+  struct Snapshot {
+    int64_t version = 0;
+    HarnessState state = HarnessState::kNew;
+    uint64_t incarnation = 0;
+    int attempts = 0;
+    bool retriable = true;
+    bool cancelled = false;
+    Status status;
+    std::optional<TimePoint> retry_due;
+  };
+
+  static std::shared_ptr<BasicManager> Create(Options options);
+  ~BasicManager();
+
+  BasicManager(const BasicManager&) = delete;
+  BasicManager& operator=(const BasicManager&) = delete;
+
+  // New, and Start is published. ERR_ALREADY_MANAGED if the id is managed: the
+  // loader is given back through `loader` then, unused.
+  Status ManageServable(const ServableId& id, std::unique_ptr<Loader>& loader);
+
+  // A version that its source could not prepare: state Error, and End with the
+  // error is published, without a Start. `loader` may be null.
+  Status ManageServableWithError(const ServableId& id, Status error,
+                                 std::unique_ptr<Loader>& loader);
+
+  // Forgets a version that is New, Disabled or Error; ERR_ILLEGAL_TRANSITION in
+  // other states. A New one publishes End. The loader goes to `*loader` when
+  // given, otherwise it dies in Flush().
+  Status StopManagingServable(const ServableId& id,
+                              std::unique_ptr<Loader>* loader = nullptr);
+
+  // Loads a version that is New. `done` gets OK when it is Available, or the
+  // reason why it ended, or why the request is no good.
+  void LoadServable(const ServableId& id, Done done);
+
+  // Unloads a version that is Ready. `done` gets OK after End, or
+  // ERR_LOAD_CANCELLED when the unload was revoked.
+  void UnloadServable(const ServableId& id, Done done);
+
+  // The load is no longer wanted: the version never becomes visible from here
+  // on. An error, and no change, when it is past loading.
+  Status CancelLoad(const ServableId& id);
+
+  // Takes back an unload whose version has not drained yet: it is Ready again,
+  // without a load, as a new incarnation. An error, and no change, otherwise.
+  Status RevokeUnload(const ServableId& id);
+
+  // The last lease of the version is back. Ignored when `epoch` is not that of
+  // the last Close() (the unload was revoked meanwhile).
+  void Drained(const ServableId& id, uint64_t epoch);
+
+  std::vector<std::string> GetManagedServableNames() const;
+  // In ascending order of versions; empty for an unknown name.
+  std::vector<Snapshot> GetSnapshots(const std::string& name) const;
+  std::optional<Snapshot> GetSnapshot(const ServableId& id) const;
+  size_t num_managed() const;
+
+  void SetNumLoadThreads(int num_threads);
+  void SetNumUnloadThreads(int num_threads);
+  const std::shared_ptr<WorkThreads>& load_threads() const {
+    return load_threads_;
+  }
+  const std::shared_ptr<WorkThreads>& unload_threads() const {
+    return unload_threads_;
+  }
+
+  // Delivers effects. REQUIRES: no lock held that an effect may want.
+  void Flush();
+  // Queues an effect of the owner's behind those of the manager.
+  void PushEffect(SerialQueue::Effect effect) {
+    effects_.Push(std::move(effect));
+  }
+  // Starts retries that are due and runs inline work. Calls Flush().
+  void Pump();
+  // When Pump() has the next retry to start.
+  std::optional<TimePoint> NextRetryDue() const;
+
+  // Gives up what has not ended: Error with `reason`, End is published. Their
+  // loaders are not unloaded; what an attempt brings later is. Returns them.
+  std::vector<ServableId> AbandonAll(const std::string& reason);
+
+  // Stops the threads; see ThreadPool::Shutdown(). No load or unload begins
+  // afterwards. Returns how many threads were detached.
+  int Shutdown(std::optional<Duration> wait);
+
+ private:
+  struct Managed;
+  using ManagedPtr = std::shared_ptr<Managed>;
+  enum class Work { kLoad, kUnload };
+
+  explicit BasicManager(Options options);
+
+  Status ManageLocked(const ServableId& id, std::unique_ptr<Loader>& loader,
+                      const Status& error);
+  ManagedPtr FindLocked(const ServableId& id) const;
+  Status NotManaged(const ServableId& id) const;
+  void PublishLocked(const Managed& m, ManagerState state, Status health);
+  void CompleteLocked(Done& done, Status status);
+
+  void AdmitLoadsLocked();
+  void AdmitUnloadsLocked();
+  void QueueUnloadLocked(const ManagedPtr& m);
+  // Pushes the effect that runs `m`'s loader where it belongs.
+  void DispatchLocked(const ManagedPtr& m, Work work);
+  void CallLoader(const ManagedPtr& m, Work work, int attempt);
+  void OnLoadDone(const ManagedPtr& m, LoadOutcome outcome);
+  void OnUnloadDone(const ManagedPtr& m, Status outcome);
+  void ScheduleRetryLocked(const ManagedPtr& m);
+  void EndLocked(const ManagedPtr& m, Status health);
+  static Snapshot SnapshotOf(const Managed& m);
+
+  const Options options_;
+  const std::shared_ptr<WorkThreads> load_threads_;
+  const std::shared_ptr<WorkThreads> unload_threads_;
+  SerialQueue effects_;
+
+  mutable std::mutex mu_;
+  // Guarded by mu_. Versions of a stream in ascending order.
+  std::unordered_map<std::string, std::vector<ManagedPtr>> streams_;
+  size_t num_managed_ = 0;
+  uint64_t next_incarnation_ = 1;
+  bool stopped_ = false;
+  int loads_under_way_ = 0;
+  int unloads_under_way_ = 0;
+  std::deque<ManagedPtr> load_queue_;
+  std::deque<ManagedPtr> unload_queue_;
+  std::multimap<TimePoint, ManagedPtr> retries_;
+  std::minstd_rand random_;
+};
+
+}  // namespace aspired
+
+#endif  // ASPIRED_CORE_BASIC_MANAGER_H_
