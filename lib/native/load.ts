@@ -101,7 +101,7 @@ function problemOf(error: unknown): string {
 export function loadNative(): unknown {
   const require = createRequire(import.meta.url);
   const target = nativeTarget();
-  const override = process.env['ASPIRED_NATIVE_PATH'];
+  const override = process.env.ASPIRED_NATIVE_PATH;
   const attempts: Attempt[] = [];
   let cause: unknown;
   for (const path of override ? [override] : candidates(target)) {

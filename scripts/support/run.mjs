@@ -30,7 +30,11 @@ export function run(command, args, { cwd = root, env = process.env, report, echo
     child.on('error', (error) => reject(new Failure(`${command}: ${error.message}`)));
     child.on('close', (code, signal) => {
       if (code === 0) resolve(stdout);
-      else reject(new Failure(`${all.trimEnd()}\n${[command, ...args].join(' ')}: ${signal ?? `exit code ${code}`}`));
+      else {
+        const line = [command, ...args].join(' ');
+        const short = line.length > 200 ? `${line.slice(0, 200)} ...` : line;
+        reject(new Failure(`${all.trimEnd()}\n${short}: ${signal ?? `exit code ${code}`}`));
+      }
     });
   });
 }
