@@ -26,8 +26,7 @@
 // that does not block holds its slot without a thread.
 //
 // Thread-safe. Create() because loads that outlive the last owner keep it alive
-// until they are done. `readers`, `bus` and `clock` must outlive every call,
-// hence the manager.
+// until they are done; readers, bus and clock are shared for the same reason.
 //
 // Destruction: shut down first; loaders still under way are abandoned.
 //
@@ -71,11 +70,11 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
     // decides about retries, never about success.
     std::function<bool(const Status&, const ServableId&)> should_retry;
     // Required.
-    const Clock* clock = nullptr;
+    std::shared_ptr<const Clock> clock;
     // Null: nobody hears.
-    const ServableEventBus* bus = nullptr;
+    std::shared_ptr<const ServableEventBus> bus;
     // Null: there are no readers, everything drains at once.
-    Readers* readers = nullptr;
+    std::shared_ptr<Readers> readers;
     // There is inline work, or a retry is due at another time than before.
     // Called with no lock held; null: the owner calls Flush() and Pump().
     std::function<void()> wake;
