@@ -75,7 +75,9 @@ function verdict(file, lines, { code, signal, hung, hangMs, output, start }) {
   };
   const open = unfinished(lines);
   const where =
-    open.length > 0 ? `in: ${open.join(' > ')}` : 'after its tests ended: something keeps the process alive';
+    open.length > 0
+      ? `in: ${open.join(' > ')}`
+      : 'with no test running: something keeps the process alive, or its main thread is blocked';
   if (hung) extra(`hung, nothing happened for ${seconds(hangMs)}, ${where}`);
   else if (signal) extra(`ended by ${signal} ${open.length > 0 ? where : 'after its tests ended'}`);
   else if (code !== 0 && failures.length === 0) extra(`exit code ${code} although no test failed`);
