@@ -31,7 +31,7 @@
       "cflags_cc": ["-std=c++20", "-O2", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-Wall", "-Wextra"],
       "conditions": [
         ["OS=='linux'", {
-          "ldflags": ["-Wl,-z,nodelete", "-Wl,--exclude-libs,ALL", "-static-libstdc++", "-static-libgcc"],
+          "ldflags": ["-Wl,-z,nodelete", "-Wl,--gc-sections", "-Wl,--version-script=<(module_root_dir)/native/binding/exports.map", "-static-libstdc++", "-static-libgcc"],
           "libraries": ["-ldl", "-lpthread"],
         }],
         ["OS=='mac'", {

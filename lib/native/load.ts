@@ -77,7 +77,7 @@ export function describeFailure(
     advice.push('The binary is of another platform: node_modules was copied from another machine. Install again here.');
   }
   advice.push(
-    `To build it from source (a C++20 compiler and CMake are needed), type:\n      cd ${root} && npm install --ignore-scripts --no-save cmake-js node-addon-api && npx cmake-js build`,
+    `To build it here (a C++20 compiler and CMake are needed), type:\n      node ${join(root, 'scripts', 'build-from-source.mjs')}`,
   );
   return [
     `Could not load the native part of aspired for ${where} with Node.js ${process.version}.`,

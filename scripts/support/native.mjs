@@ -1,12 +1,12 @@
 // Builds of the native code: the addon with cmake-js, the C++ tests with plain CMake.
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { say, step } from './progress.mjs';
 import { ask, Failure, root, run, which } from './run.mjs';
 import { filesBelow, hashOf, isFresh, removeStamp, writeStamp } from './stamp.mjs';
 
-const isNative = (file) => /\.(cc|h|def)$/.test(file);
+const isNative = (file) => /\.(cc|h|def|map)$/.test(file);
 const JOBS = String(availableParallelism());
 
 const HOW_TO_INSTALL = {
@@ -29,12 +29,19 @@ export function requireToolchain() {
   throw new Failure(`The native part cannot be built: ${missing.join(' and ')} not found on PATH.\n${how}`.trim());
 }
 
-// A build folder that was moved or copied from elsewhere makes CMake fail; it is only a cache.
+// A build folder that was copied from elsewhere or was node-gyp's makes CMake fail; it is only a cache.
 function dropForeignBuild(folder) {
+  if (existsSync(join(root, folder, 'config.gypi'))) rmSync(join(root, folder), { recursive: true });
   const cache = join(root, folder, 'CMakeCache.txt');
   if (!existsSync(cache)) return;
   const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
   if (home !== root.replaceAll('\\', '/')) rmSync(join(root, folder), { recursive: true, force: true });
+}
+
+// A build by hand after an edit that was taken back leaves an output that the stamp does not know.
+function outputMark(file) {
+  const path = join(root, file);
+  return existsSync(path) ? ` ${statSync(path).size} ${statSync(path).mtimeMs}` : ' none';
 }
 
 /** The file that a source build makes. */
@@ -48,7 +55,7 @@ export async function buildAddon() {
   );
   const inputs = [...filesBelow(['native'], isNative), 'CMakeLists.txt'];
   const hash = hashOf(inputs, process.platform, process.arch, process.env.CXX ?? '', ...versions);
-  if (existsSync(join(root, ADDON)) && isFresh(stamp, hash)) return;
+  if (isFresh(stamp, hash + outputMark(ADDON))) return;
   requireToolchain();
   dropForeignBuild('build');
   removeStamp(stamp);
@@ -56,7 +63,7 @@ export async function buildAddon() {
     run(process.execPath, [join(root, 'node_modules/cmake-js/bin/cmake-js'), 'build', '--parallel', JOBS], { report }),
   );
   if (!existsSync(join(root, ADDON))) throw new Failure(`cmake-js ended well but did not make ${ADDON}`);
-  writeStamp(stamp, hash);
+  writeStamp(stamp, hash + outputMark(ADDON));
 }
 
 const googletest = () => process.env.ASPIRED_GOOGLETEST_DIR ?? '/usr/src/googletest';
@@ -109,7 +116,7 @@ export async function buildNativeTests(kind) {
   const stamp = `${folder}/.aspired-stamp`;
   const inputs = [...filesBelow(['native', 'test'], isNative), 'CMakeLists.txt'];
   const hash = hashOf(inputs, process.platform, process.arch, process.env.CXX ?? '', googletest(), flags);
-  if (existsSync(join(root, program)) && isFresh(stamp, hash)) return join(root, program);
+  if (isFresh(stamp, hash + outputMark(program))) return join(root, program);
   requireToolchain();
   dropForeignBuild(folder);
   removeStamp(stamp);
@@ -127,6 +134,6 @@ export async function buildNativeTests(kind) {
     await run('cmake', ['--build', folder, '--parallel', JOBS], { report });
   });
   if (!existsSync(join(root, program))) throw new Failure(`CMake ended well but did not make ${program}`);
-  writeStamp(stamp, hash);
+  writeStamp(stamp, hash + outputMark(program));
   return join(root, program);
 }

@@ -3,39 +3,40 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { step } from './progress.mjs';
 import { root, run } from './run.mjs';
-import { filesBelow, hashOf, isFresh, removeStamp, writeStamp } from './stamp.mjs';
+import { filesBelow, hashOf, isFresh, writeStamp } from './stamp.mjs';
 
 const CONFIG = ['tsconfig.json', 'tsconfig.test.json', 'package.json'];
-const isTypeScript = (file) => /\.m?ts$/.test(file);
+const isTypeScript = (file) => file.endsWith('.ts') && !file.endsWith('.d.ts');
 
 const PROJECTS = {
   lib: { label: 'TypeScript (lib)', config: 'tsconfig.json', sources: ['lib'], output: 'dist', strip: 'lib/' },
   tests: {
     label: 'TypeScript (tests, benchmarks, scripts)',
     config: 'tsconfig.test.json',
-    sources: ['lib', 'test', 'bench', 'scripts'],
+    sources: ['test', 'bench', 'scripts'],
     output: 'dist-test',
     strip: '',
   },
 };
 
-/** Compiles one of the two projects unless nothing changed since. */
+/** Compiles one of the two projects unless neither its sources nor its outputs changed since the last time. */
 export async function compile(name) {
   const { label, config, sources, output, strip } = PROJECTS[name];
-  const stamp = `${output}/.aspired-stamp`;
+  const stamp = `.cache/${name}.tsc-stamp`;
   const inputs = filesBelow(sources, isTypeScript);
-  const hash = hashOf([...inputs, ...CONFIG]);
-  if (isFresh(stamp, hash)) return;
-  removeStamp(stamp);
+  const state = () => hashOf([...inputs, ...CONFIG, ...filesBelow(['lib'], isTypeScript), ...filesBelow([output])]);
+  if (isFresh(stamp, state())) return;
   const known = new Set(inputs.map((file) => file.slice(strip.length).replace(/\.ts$/, '')));
   for (const file of filesBelow([output])) {
     const source = file.slice(output.length + 1).replace(/\.(d\.ts|js)(\.map)?$/, '');
-    if (/\.(d\.ts|js)(\.map)?$/.test(file) && !known.has(source)) rmSync(join(root, file));
+    if (!known.has(source)) rmSync(join(root, file));
   }
-  // Incremental state without its outputs would make tsc emit nothing.
-  if (filesBelow([output], (file) => file.endsWith('.js')).length === 0) {
-    rmSync(join(root, output, '.tsbuildinfo'), { force: true });
+  // Incremental state is about outputs that were written once; it does not notice when they are gone.
+  if (inputs.some((file) => !existsSync(outputOf(file, output, strip)))) {
+    rmSync(join(root, `.cache/${name}.tsbuildinfo`), { force: true });
   }
   await step(label, () => run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config]));
-  if (existsSync(join(root, output))) writeStamp(stamp, hash);
+  writeStamp(stamp, state());
 }
+
+const outputOf = (file, output, strip) => join(root, output, file.slice(strip.length).replace(/\.ts$/, '.js'));
