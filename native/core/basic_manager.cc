@@ -431,6 +431,19 @@ std::optional<BasicManager::Snapshot> BasicManager::GetSnapshot(
   return SnapshotOf(*m);
 }
 
+std::vector<std::pair<int64_t, HarnessState>> BasicManager::GetStates(
+    const std::string& name) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::vector<std::pair<int64_t, HarnessState>> states;
+  auto stream = streams_.find(name);
+  if (stream == streams_.end()) return states;
+  states.reserve(stream->second.size());
+  for (const auto& m : stream->second) {
+    states.emplace_back(m->id().version, m->harness.state());
+  }
+  return states;
+}
+
 size_t BasicManager::num_managed() const {
   std::lock_guard<std::mutex> lock(mu_);
   return num_managed_;

@@ -45,6 +45,7 @@
 #include <random>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "concurrency/clock.h"
@@ -138,6 +139,9 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // In ascending order of versions; empty for an unknown name.
   std::vector<Snapshot> GetSnapshots(const std::string& name) const;
   std::optional<Snapshot> GetSnapshot(const ServableId& id) const;
+  // The same without the details, for who only decides.
+  std::vector<std::pair<int64_t, HarnessState>> GetStates(
+      const std::string& name) const;
   size_t num_managed() const;
 
   void SetNumLoadThreads(int num_threads);

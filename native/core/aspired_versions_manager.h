@@ -1,0 +1,287 @@
+// AspiredVersionsManager: keeps what is loaded equal to what is aspired.
+//
+// Intent comes as lists: for one servable stream, the versions that should
+// live. A list replaces the one before it at once and as a whole, on the
+// caller's thread. What follows from it is the work of the manage-state loop:
+// it looks at the streams that changed, asks the policy of each for every
+// action it allows, and performs them, unloads before loads.
+//
+// What a list does to a version that
+//   is new                           it is managed: New, Start
+//   is resident or on its way        nothing; the loader of the list dies unused
+//   is resident and was dropped      it is aspired again, without a load
+//   is draining                      its unload is revoked, without a load
+//   is ending, or being cancelled    it starts anew with the loader of the list
+//                                    as soon as the old incarnation is gone
+//   failed                           it starts anew with the loader of the list
+//                                    (unless enable_reload... is off)
+//   and, when the list lacks it, one that
+//   waits for its load or for a retry   it ends at once
+//   is in a load attempt                the attempt is cancelled; whatever comes
+//                                       of it is never visible
+//   is resident                         the policy decides when it goes
+//
+// A version that failed for good is tried again as a new incarnation after a
+// growing pause, for as long as it is aspired.
+//
+// Threads. With an interval > 0 the loop has a thread of its own
+// ("aspired-manage"), which sleeps until something changes, a retry is due, or
+// there is a transition to reconcile. With 0 there is none, and Step() turns
+// the crank. Policies and comparators in C++ run on that thread. Streams whose
+// decision is external (a policy or an order given by another language) are
+// handed to Options::decide, which answers with PerformActions().
+//
+// Thread-safe. No lock is held during any call out. Create() because the loop's
+// thread shares the manager. Close() before the last owner goes, or Terminate()
+// when there is no time; the destructor terminates.
+//
+// Source: TensorFlow Serving, core/aspired_versions_manager.h. There a list is
+// postponed while a version in it is being unloaded, one action is taken per
+// tick, and failed versions stay failed.
+#ifndef ASPIRED_CORE_ASPIRED_VERSIONS_MANAGER_H_
+#define ASPIRED_CORE_ASPIRED_VERSIONS_MANAGER_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/basic_manager.h"
+#include "core/servable_state_monitor.h"
+#include "core/transition.h"
+#include "policy/aspired_version_policy.h"
+
+namespace aspired {
+
+// One element of a list. `error` not OK: its source could not prepare it;
+// `loader` may be null then.
+struct AspiredVersion {
+  int64_t version = 0;
+  std::unique_ptr<Loader> loader;
+  Status error;
+};
+
+// What goes with a list or alone. What is not set stays as it was.
+struct StreamIntent {
+  // nullptr inside: the decision is external.
+  std::optional<const AspiredVersionPolicy*> policy;
+  // All labels: label to version.
+  std::optional<std::map<std::string, int64_t>> labels;
+  // The version a plain name resolves to; nullopt inside: none.
+  std::optional<std::optional<int64_t>> primary;
+};
+
+struct ServableAction {
+  PolicyAction::Kind kind = PolicyAction::Kind::kLoad;
+  ServableId id;
+};
+
+// A managed version, for people.
+struct ServableVersionState {
+  int64_t version = 0;
+  HarnessState state = HarnessState::kNew;
+  bool aspired = false;
+  Status error;  // of the version, or of its last attempt
+  int attempts = 0;
+  uint64_t incarnation = 0;
+  // Milliseconds from now.
+  std::optional<double> retry_in_ms;
+  // Some aspired version of the stream failed and is not Ready again.
+  bool degraded = false;
+};
+
+class AspiredVersionsManager
+    : public std::enable_shared_from_this<AspiredVersionsManager> {
+ public:
+  using Comparator =
+      std::function<bool(const ServableAction&, const ServableAction&)>;
+  using Decide = std::function<void(std::vector<std::string> names)>;
+  using CloseDone = std::function<void(std::vector<ServableId> abandoned)>;
+
+  struct Options {
+    // Null: external. Must outlive the manager.
+    const AspiredVersionPolicy* policy = nullptr;
+    // 0: no thread, see Step().
+    std::chrono::milliseconds manage_state_interval{100};
+    int num_load_threads = 2;
+    int num_unload_threads = 1;
+    RetryOptions retry;
+    std::function<bool(const Status&, const ServableId&)> should_retry;
+    bool enable_reload_servables_with_error = true;
+    // Orders the actions of one round, after unloads were put before loads.
+    Comparator comparator;
+    // True: every decision is external, whatever the policy of the stream.
+    bool external_order = false;
+    // Told which streams wait for an external decision. Required if any does.
+    Decide decide;
+    std::shared_ptr<const Clock> clock;
+    std::shared_ptr<Readers> readers;
+    ServableStateMonitor::Options monitor;
+    uint64_t random_seed = 0;
+  };
+
+  static std::shared_ptr<AspiredVersionsManager> Create(Options options);
+  ~AspiredVersionsManager();
+
+  AspiredVersionsManager(const AspiredVersionsManager&) = delete;
+  AspiredVersionsManager& operator=(const AspiredVersionsManager&) = delete;
+
+  // Replaces the aspired versions of `name`. A VERSION THAT IS NOT IN THE LIST
+  // IS UNLOADED. `done` is called once, when the transition has settled. An
+  // error (ERR_INVALID_NAME, ERR_INVALID_VERSION, ERR_DUPLICATE_VERSION,
+  // ERR_MANAGER_CLOSED) changes nothing, and `done` is never called.
+  Status SetAspiredVersions(const std::string& name,
+                            std::vector<AspiredVersion> versions,
+                            StreamIntent intent, Transition::Done done);
+
+  // Changes labels and primary, and nothing else. Same errors.
+  Status SetIntent(const std::string& name, StreamIntent intent);
+  // Labels and primary as they were given; empty for an unknown name.
+  StreamIntent GetIntent(const std::string& name) const;
+
+  // For an external decision: what the policy sees, lowest version first.
+  std::vector<AspiredServableStateSnapshot> GetPolicySnapshots(
+      const std::string& name) const;
+  // For an external order: every action that the stream's own policy allows;
+  // none when that policy is external.
+  std::vector<ServableAction> CollectActions(const std::string& name) const;
+  // Performs actions in the order given. One status per action; one that the
+  // state of its version does not allow is an error and changes nothing.
+  std::vector<Status> PerformActions(const std::vector<ServableAction>& actions);
+
+  // Highest version first.
+  std::vector<ServableVersionState> GetVersionStates(
+      const std::string& name) const;
+  std::vector<std::string> GetServableNames() const;
+
+  // See BasicManager::Drained().
+  void Drained(const ServableId& id, uint64_t epoch) {
+    basic_->Drained(id, epoch);
+  }
+
+  void SetNumLoadThreads(int num_threads);
+  void SetNumUnloadThreads(int num_threads);
+
+  // One round of the manage-state loop on the calling thread: retries that are
+  // due, streams that changed, inline work, effects. Any thread; rounds do not
+  // overlap.
+  void Step();
+  // When Step() next has something to do by itself.
+  std::optional<TimePoint> NextDue() const;
+
+  // Drops everything, waits for drains and loads until `drain_timeout` has
+  // passed, abandons what is left, stops the threads, settles what is pending.
+  // Then `done` is called, once, on the loop's thread (in Step() without one);
+  // its argument is what was abandoned. Every other call fails with
+  // ERR_MANAGER_CLOSED from now on. A second Close() is an error.
+  Status Close(Duration drain_timeout, CloseDone done);
+  // Ends the threads without waiting for loads: for an environment that dies.
+  // Nothing is unloaded, no `done` is called. Waits at most `wait` for the loop.
+  void Terminate(Duration wait);
+  // Joins the loop's thread. REQUIRES: `done` of Close() was called.
+  void Join();
+
+  const std::shared_ptr<ServableEventBus>& bus() const { return bus_; }
+  ServableStateMonitor& monitor() { return *monitor_; }
+  BasicManager& basic() { return *basic_; }
+
+ private:
+  struct Successor {
+    std::unique_ptr<Loader> loader;
+    Status error;
+  };
+  struct Record {
+    bool aspired = true;
+    // There is nothing to try again: the source had no loader.
+    bool source_error = false;
+    int failures = 0;  // incarnations in a row that ended with an error
+    Status last_error;
+    std::optional<TimePoint> retry_due;
+    // What comes when the present incarnation is gone.
+    std::unique_ptr<Successor> successor;
+  };
+  struct Stream {
+    explicit Stream(std::string n) : name(std::move(n)) {}
+    const std::string name;
+    std::map<int64_t, Record> records;
+    std::vector<std::unique_ptr<Transition>> transitions;
+    StreamIntent intent;
+    bool dirty = false;        // in dirty_
+    bool reconciled = false;   // in reconcile_
+  };
+
+  explicit AspiredVersionsManager(Options options);
+  void Start();
+  void Run();
+  void Wake();
+
+  // All Locked methods REQUIRE mu_.
+  Stream& StreamLocked(const std::string& name);
+  void MarkDirtyLocked(Stream& stream);
+  void MergeIntentLocked(Stream& stream, StreamIntent intent);
+  void DropLocked(Stream& stream, int64_t version, Record& record);
+  void AspireLocked(Stream& stream, AspiredVersion item, Transition& transition);
+  void ReaspireLocked(Stream& stream, Record& record, AspiredVersion item,
+                      const BasicManager::Snapshot& now, Transition& transition);
+  void ManageLocked(Stream& stream, int64_t version, Record& record,
+                    std::unique_ptr<Loader> loader, Status error);
+  void DisposeLocked(std::unique_ptr<Loader> loader);
+  void OnEvent(const ServableState& event);
+  void DecideRound();
+  void FinishCloseIfDone();
+  void SettleAll();
+  void OnEndLocked(Stream& stream, Record& record, const ServableState& event);
+  void SettleLocked(Stream& stream);
+  void RetryDueLocked(TimePoint now);
+  void ReconcileLocked(TimePoint now);
+  void ReapLocked(Stream& stream);
+  void DecideLocked(Stream& stream, std::vector<ServableAction>* actions,
+                    std::vector<std::string>* external);
+  std::vector<ServableAction> CollectLocked(const Stream& stream) const;
+  const AspiredVersionPolicy* PolicyOfLocked(const Stream& stream) const;
+  void SortLocked(std::vector<ServableAction>* actions) const;
+  void PerformLocked(const ServableAction& action);
+  void ForgetIfEmptyLocked(Stream& stream);
+
+  const Options options_;
+  const std::shared_ptr<ServableEventBus> bus_;
+  std::shared_ptr<BasicManager> basic_;
+  std::unique_ptr<ServableStateMonitor> monitor_;
+  std::unique_ptr<ServableEventBus::Subscription> subscription_;
+
+  mutable std::mutex mu_;
+  // Guarded by mu_.
+  std::unordered_map<std::string, std::unique_ptr<Stream>> streams_;
+  std::deque<Stream*> dirty_;
+  std::deque<Stream*> reconcile_;
+  std::optional<TimePoint> reconcile_due_;
+  std::multimap<TimePoint, ServableId> incarnations_due_;
+  std::minstd_rand random_;
+  bool stepping_ = false;    // a round is under way
+  bool step_again_ = false;  // and another one is wanted
+  bool closing_ = false;
+  bool closed_ = false;
+  TimePoint close_deadline_;
+  CloseDone close_done_;
+
+  mutable std::mutex loop_mu_;  // a leaf: nothing is taken under it
+  std::condition_variable loop_wake_;
+  std::condition_variable loop_exited_;
+  // Guarded by loop_mu_.
+  bool woken_ = false;
+  bool stop_ = false;
+  bool running_ = false;
+  std::thread loop_;
+};
+
+}  // namespace aspired
+
+#endif  // ASPIRED_CORE_ASPIRED_VERSIONS_MANAGER_H_

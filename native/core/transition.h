@@ -1,0 +1,121 @@
+// Transition: the way of one stream from what was to what one list aspires to,
+// and the knowledge of when it is done.
+//
+// Settles when every version of the list is Available or has ended and every
+// version that the list dropped is gone. A list that a later one replaces
+// (superseded) stops caring for what it dropped, and settles when its own
+// versions have come out one way or the other.
+//
+// Not thread-safe: guarded by the mutex of the manager that owns it.
+#ifndef ASPIRED_CORE_TRANSITION_H_
+#define ASPIRED_CORE_TRANSITION_H_
+
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/servable_state.h"
+
+namespace aspired {
+
+struct TransitionResult {
+  struct Version {
+    int64_t version = 0;
+    ManagerState manager_state = ManagerState::kStart;
+    Status error;
+  };
+  std::string name;
+  // In the order of the list.
+  std::vector<Version> versions;
+  bool superseded = false;
+};
+
+class Transition {
+ public:
+  using Done = std::function<void(const TransitionResult&)>;
+
+  Transition(std::string name, Done done) : done_(std::move(done)) {
+    result_.name = std::move(name);
+  }
+
+  // A version of the list that has yet to come out. Events of incarnations up
+  // to `after_incarnation` are those of an earlier life.
+  void Await(int64_t version, uint64_t after_incarnation) {
+    Add(version, ManagerState::kStart, Status::Ok(), {after_incarnation, false});
+  }
+  // A version of the list that is what it should be, or will not get better.
+  void AddSettled(int64_t version, ManagerState state, Status error) {
+    Add(version, state, std::move(error), {0, true});
+  }
+  // A version that the list dropped and that is still there.
+  void AwaitGone(int64_t version) { dropped_.insert(version); }
+
+  void Supersede() {
+    result_.superseded = true;
+    dropped_.clear();
+  }
+
+  // The version will not come out by an event any more.
+  void SettleVersion(int64_t version, const Status& error) {
+    const auto found = index_.find(version);
+    if (found == index_.end() || items_[found->second].settled) return;
+    items_[found->second].settled = true;
+    --unsettled_;
+    result_.versions[found->second].manager_state = ManagerState::kEnd;
+    result_.versions[found->second].error = error;
+  }
+  void SettleAll(const Status& error) {
+    dropped_.clear();
+    for (const auto& [version, index] : index_) SettleVersion(version, error);
+  }
+
+  void OnEvent(const ServableState& event) {
+    if (event.manager_state == ManagerState::kEnd) {
+      dropped_.erase(event.id.version);
+    }
+    const auto found = index_.find(event.id.version);
+    if (found == index_.end()) return;
+    Item& item = items_[found->second];
+    if (event.incarnation <= item.after_incarnation) return;
+    TransitionResult::Version& version = result_.versions[found->second];
+    version.manager_state = event.manager_state;
+    version.error = event.health;
+    const bool out = event.manager_state == ManagerState::kAvailable ||
+                     event.manager_state == ManagerState::kEnd;
+    if (out && !item.settled) {
+      item.settled = true;
+      --unsettled_;
+    }
+  }
+
+  bool settled() const { return unsettled_ == 0 && dropped_.empty(); }
+  const TransitionResult& result() const { return result_; }
+  Done TakeDone() { return std::exchange(done_, nullptr); }
+
+ private:
+  struct Item {
+    uint64_t after_incarnation;
+    bool settled;
+  };
+  void Add(int64_t version, ManagerState state, Status error, Item item) {
+    index_.emplace(version, items_.size());
+    items_.push_back(item);
+    if (!item.settled) ++unsettled_;
+    result_.versions.push_back({version, state, std::move(error)});
+  }
+
+  TransitionResult result_;
+  std::vector<Item> items_;  // beside result_.versions
+  std::unordered_map<int64_t, size_t> index_;
+  size_t unsettled_ = 0;
+  std::set<int64_t> dropped_;
+  Done done_;
+};
+
+}  // namespace aspired
+
+#endif  // ASPIRED_CORE_TRANSITION_H_
