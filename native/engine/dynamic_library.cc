@@ -1,0 +1,47 @@
+#include "engine/dynamic_library.h"
+
+#if defined(_WIN32)
+#include <windows.h>
+
+#include <filesystem>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace aspired {
+
+#if defined(_WIN32)
+
+DynamicLibrary::DynamicLibrary(const std::string& path, std::string* error) {
+  // The search path of the library's own folder finds what it depends on.
+  handle_ = LoadLibraryExW(
+      std::filesystem::u8path(path).c_str(), nullptr,
+      LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
+  if (handle_ == nullptr) {
+    *error = "LoadLibraryEx failed with error " +
+             std::to_string(GetLastError()) + " for " + path;
+  }
+}
+
+void* DynamicLibrary::Symbol(const char* name) const {
+  return reinterpret_cast<void*>(
+      GetProcAddress(static_cast<HMODULE>(handle_), name));
+}
+
+#else
+
+DynamicLibrary::DynamicLibrary(const std::string& path, std::string* error) {
+  handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle_ == nullptr) {
+    const char* text = dlerror();
+    *error = text != nullptr ? text : "dlopen failed for " + path;
+  }
+}
+
+void* DynamicLibrary::Symbol(const char* name) const {
+  return dlsym(handle_, name);
+}
+
+#endif
+
+}  // namespace aspired
