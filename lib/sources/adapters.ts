@@ -3,7 +3,7 @@ import { AspiredError, messageOf } from '../errors.js';
 import { invalidOption } from '../options.js';
 import type { ServableId } from '../types.js';
 import { Relay } from './relay.js';
-import type { SourceItem, SourceTarget } from './source.js';
+import { type ErroredItem, isThenable, type SourceItem, type SourceTarget } from './source.js';
 
 /**
  * A step between a source and a target. It is a description: one adapter can be put before any number of targets.
@@ -46,16 +46,15 @@ export function prefixPaths(prefix: string): SourceAdapter<SourceItem<string>, S
 }
 
 /** Gives every item `error`, except the ones that have an error of their own: for names that nothing can serve. */
-export function injectErrors(error: unknown): SourceAdapter<SourceItem<unknown>, SourceItem<never>> {
+export function injectErrors(error: unknown): SourceAdapter<SourceItem<unknown>, ErroredItem> {
+  if (error === undefined) throw invalidOption('error', 'an error', error);
   return createAdapter(
     (target) => new Relay(target, (_name, item) => (hasError(item) ? item : { version: item.version, error })),
   );
 }
 
-/** Whether an item is in error, whatever the error is. */
-export function hasError<P>(item: SourceItem<P>): item is Extract<SourceItem<P>, { readonly error: unknown }> & {
-  readonly payload?: undefined;
-} {
+/** Whether an item is in error. */
+export function hasError<P>(item: SourceItem<P>): item is ErroredItem {
   return item.error !== undefined;
 }
 
@@ -87,7 +86,7 @@ function convertItem<In, Out>(
   const failed = (thrown: unknown): SourceItem<Out> => ({ version, error: itemError(thrown, id) });
   try {
     const payload = convert(item.payload, id);
-    return payload instanceof Promise ? payload.then(made, failed) : made(payload);
+    return isThenable(payload) ? Promise.resolve(payload).then(made, failed) : made(payload as Out);
   } catch (error) {
     return failed(error);
   }

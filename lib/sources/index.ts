@@ -11,6 +11,13 @@ export { type FileSystemServableStatus, FileSystemSource, type PollOptions } fro
 export type { PendingVersion, VersionProblem } from './listing.js';
 export { toLoaders } from './loader-stage.js';
 export type { ServablePollResult } from './servable-poller.js';
-export type { LoaderFactory, SourceConnection, SourceItem, SourceTarget, SourceVersion } from './source.js';
+export type {
+  ErroredItem,
+  LoaderFactory,
+  SourceConnection,
+  SourceItem,
+  SourceTarget,
+  SourceVersion,
+} from './source.js';
 export { DynamicSourceRouter, noRoute, type Routes, SourceRouter, StaticSourceRouter } from './source-router.js';
 export { StaticSource, type StaticVersion } from './static-source.js';

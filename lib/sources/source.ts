@@ -13,7 +13,14 @@ export type SourceItem<P> =
       readonly revision?: string;
       readonly error?: undefined;
     }
-  | { readonly version: number; readonly error: unknown; readonly payload?: undefined };
+  | ErroredItem;
+
+/** A version that a stage could not prepare. */
+export interface ErroredItem {
+  readonly version: number;
+  readonly error: unknown;
+  readonly payload?: undefined;
+}
 
 /**
  * Takes lists of items. Every call replaces the whole list of that one name: A VERSION THAT IS NOT IN THE LIST IS
