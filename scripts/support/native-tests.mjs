@@ -69,7 +69,7 @@ export function runNativeTests(program, { args = [], env = process.env, prefix =
       else if (total.passed + total.failed + total.skipped === 0) complaint = 'no test ran';
       if (complaint) {
         total.failed++;
-        print(`  not ok: C++ tests ${complaint}`);
+        print(`  not ok: C++ tests: ${complaint}`);
       }
       const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
       const failed = total.failed > 0 ? `, ${total.failed} failed` : '';

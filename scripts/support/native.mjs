@@ -97,8 +97,9 @@ export async function ensureGoogletest() {
       });
     });
   } catch (error) {
-    say(`${error.message}\n${hint}`);
+    say(error.message);
   }
+  if (!hasGoogletest()) say(hint);
   return hasGoogletest();
 }
 

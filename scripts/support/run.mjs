@@ -10,15 +10,15 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 /** A failure whose message is meant for the person at the terminal; no stack is printed. */
 export class Failure extends Error {}
 
-/** Runs a command; resolves with its stdout, throws a Failure with its output when it fails. */
-export function run(command, args, { cwd = root, env = process.env, report, echo = false } = {}) {
+/** Runs a command; resolves with its stdout, throws a Failure with its output when it fails or takes too long. */
+export function run(command, args, { cwd = root, env = process.env, report, timeoutMs = 0 } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const limit = timeoutMs > 0 ? { timeout: timeoutMs, killSignal: 'SIGKILL' } : {};
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], ...limit });
     let stdout = '';
     let all = '';
     const take = (chunk) => {
       all += chunk;
-      if (echo) process.stderr.write(chunk);
       const line = chunk.trim().split('\n').at(-1)?.trim();
       if (line) report?.(line);
     };
@@ -33,7 +33,8 @@ export function run(command, args, { cwd = root, env = process.env, report, echo
       else {
         const line = [command, ...args].join(' ');
         const short = line.length > 200 ? `${line.slice(0, 200)} ...` : line;
-        reject(new Failure(`${all.trimEnd()}\n${short}: ${signal ?? `exit code ${code}`}`));
+        const end = signal === 'SIGKILL' && timeoutMs > 0 ? `killed, after at most ${timeoutMs / 1000} s` : signal;
+        reject(new Failure(`${all.trimEnd()}\n${short}: ${end ?? `exit code ${code}`}`));
       }
     });
   });
