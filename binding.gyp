@@ -6,8 +6,12 @@
       "target_name": "aspired",
       "sources": [
         "native/binding/addon.cc",
+        "native/binding/convert.cc",
         "native/binding/env_data.cc",
+        "native/binding/executor_external.cc",
+        "native/binding/js_link.cc",
         "native/binding/js_queue.cc",
+        "native/binding/manager_wrap.cc",
         "native/concurrency/thread.cc",
         "native/concurrency/thread_pool.cc",
         "native/concurrency/work_threads.cc",

@@ -1,11 +1,15 @@
 // The exports of the addon, and nothing else.
+#include "binding/convert.h"
 #include "binding/env_data.h"
+#include "binding/manager_wrap.h"
 #include "binding/napi_setup.h"
 
 namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   aspired::binding::EnvData::Install(env);
+  aspired::binding::RegisterPolicies(env, exports);
+  aspired::binding::ManagerWrap::Register(env, exports);
   return exports;
 }
 

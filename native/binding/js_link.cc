@@ -1,0 +1,103 @@
+#include "binding/js_link.h"
+
+#include <utility>
+
+namespace aspired::binding {
+namespace {
+
+uint64_t TokenOf(Loader& loader) {
+  // Every loader of a manager that JavaScript made is a JsLoader.
+  return static_cast<JsLoader&>(loader).token();
+}
+
+}  // namespace
+
+JsLink::JsLink(std::shared_ptr<JsQueue> queue, Napi::Function dispatch)
+    : queue_(std::move(queue)), dispatch_(Napi::Persistent(dispatch)) {}
+
+void JsLink::Post(Message kind, double a, double b) {
+  queue_->Post([self = shared_from_this(), kind, a, b](Napi::Env env) {
+    self->Dispatch(env, kind, Napi::Number::New(env, a),
+                   Napi::Number::New(env, b));
+  });
+}
+
+void JsLink::Post(Message kind, double a, MakeValue b) {
+  queue_->Post(
+      [self = shared_from_this(), kind, a, b = std::move(b)](Napi::Env env) {
+        self->Dispatch(env, kind, Napi::Number::New(env, a), b(env));
+      });
+}
+
+void JsLink::Post(Message kind, MakeValue a) {
+  queue_->Post([self = shared_from_this(), kind, a = std::move(a)](
+                   Napi::Env env) {
+    self->Dispatch(env, kind, a(env), env.Undefined());
+  });
+}
+
+void JsLink::Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
+                      const Napi::Value& b) {
+  if (dispatch_.IsEmpty()) return;
+  dispatch_.Call(
+      {Napi::Number::New(env, static_cast<double>(kind)), a, b});
+}
+
+void JsLink::LoadDone(uint64_t token, LoadOutcome outcome) {
+  Loader::LoadDone done;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    auto node = loads_.extract(token);
+    if (node.empty()) return;
+    done = std::move(node.mapped());
+  }
+  done(std::move(outcome));
+}
+
+void JsLink::UnloadDone(uint64_t token, Status outcome) {
+  Loader::UnloadDone done;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    auto node = unloads_.extract(token);
+    if (node.empty()) return;
+    done = std::move(node.mapped());
+  }
+  done(std::move(outcome));
+}
+
+void JsLink::Cut() {
+  dispatch_.Reset();
+  // A completion owns its loader, which owns this: break the circle.
+  std::unordered_map<uint64_t, Loader::LoadDone> loads;
+  std::unordered_map<uint64_t, Loader::UnloadDone> unloads;
+  std::lock_guard<std::mutex> lock(mu_);
+  loads.swap(loads_);
+  unloads.swap(unloads_);
+}
+
+void JsLoader::Load(const LoadContext& context, LoadDone done) {
+  {
+    std::lock_guard<std::mutex> lock(link_->mu_);
+    link_->loads_[token_] = std::move(done);
+  }
+  link_->Post(Message::kLoad, static_cast<double>(token_), context.attempt);
+}
+
+void JsLoader::Unload(UnloadDone done) {
+  {
+    std::lock_guard<std::mutex> lock(link_->mu_);
+    link_->unloads_[token_] = std::move(done);
+  }
+  link_->Post(Message::kUnload, static_cast<double>(token_));
+}
+
+void JsReaders::Open(const ServableId&, Loader& loader) {
+  link_->Post(Message::kOpen, static_cast<double>(TokenOf(loader)));
+}
+
+void JsReaders::Close(const ServableId&, Loader& loader, uint64_t epoch) {
+  link_->Post(Message::kClose, static_cast<double>(TokenOf(loader)),
+              static_cast<double>(epoch));
+}
+
+}  // namespace aspired::binding

@@ -1,0 +1,111 @@
+// JsLink: the connection of one manager to the JavaScript object that dispatches
+// its messages; and what the core sees of JavaScript through it.
+//
+// A message is one call of dispatch(kind, a, b). All messages of a manager go
+// through one queue, in the order of the state changes they tell of.
+//
+// Lifetime: shared by the manager's wrapper and by everything in the core that
+// posts. Cut() ends it (the manager closed, or its environment is going away):
+// what is posted later is dropped.
+//
+// Thread-safety: Post() from any thread; the rest on the JavaScript thread.
+#ifndef ASPIRED_BINDING_JS_LINK_H_
+#define ASPIRED_BINDING_JS_LINK_H_
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "binding/js_queue.h"
+#include "binding/napi_setup.h"
+#include "core/loader.h"
+#include "core/readers.h"
+
+namespace aspired::binding {
+
+// The numbers are those of lib/native/binding.ts.
+enum class Message : uint32_t {
+  kLoad = 0,      // token, attempt
+  kCancel = 1,    // token
+  kUnload = 2,    // token
+  kRelease = 3,   // token: the loader is needed no more
+  kOpen = 4,      // token
+  kClose = 5,     // token, epoch
+  kDecide = 6,    // names
+  kSettled = 7,   // transition, result
+  kEvent = 8,     // state
+  kWaitDone = 9,  // wait, [outcome, states]
+  kClosed = 10,   // abandoned ids
+};
+
+class JsLoader;
+
+class JsLink : public std::enable_shared_from_this<JsLink> {
+ public:
+  using MakeValue = std::function<Napi::Value(Napi::Env)>;
+
+  JsLink(std::shared_ptr<JsQueue> queue, Napi::Function dispatch);
+
+  // Either value may be made on the JavaScript thread just before the call.
+  void Post(Message kind, double a, double b = 0);
+  void Post(Message kind, double a, MakeValue b);
+  void Post(Message kind, MakeValue a);
+
+  // The completions that a loader owes; ignored when nothing is owed.
+  void LoadDone(uint64_t token, LoadOutcome outcome);
+  void UnloadDone(uint64_t token, Status outcome);
+
+  void Cut();
+
+ private:
+  friend class JsLoader;
+  void Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
+                const Napi::Value& b);
+
+  const std::shared_ptr<JsQueue> queue_;
+  Napi::FunctionReference dispatch_;  // empty once cut
+
+  std::mutex mu_;
+  // Guarded by mu_. A loader that owes a completion is alive.
+  std::unordered_map<uint64_t, Loader::LoadDone> loads_;
+  std::unordered_map<uint64_t, Loader::UnloadDone> unloads_;
+};
+
+// A loader that runs in JavaScript. `token` names it there.
+class JsLoader final : public Loader {
+ public:
+  JsLoader(std::shared_ptr<JsLink> link, uint64_t token)
+      : link_(std::move(link)), token_(token) {}
+  ~JsLoader() override {
+    link_->Post(Message::kRelease, static_cast<double>(token_));
+  }
+
+  uint64_t token() const { return token_; }
+
+  bool Blocks() const override { return false; }
+  void Load(const LoadContext& context, LoadDone done) override;
+  void CancelLoad() override {
+    link_->Post(Message::kCancel, static_cast<double>(token_));
+  }
+  void Unload(UnloadDone done) override;
+
+ private:
+  const std::shared_ptr<JsLink> link_;
+  const uint64_t token_;
+};
+
+// The reader registry of the environment.
+class JsReaders final : public Readers {
+ public:
+  explicit JsReaders(std::shared_ptr<JsLink> link) : link_(std::move(link)) {}
+  void Open(const ServableId& id, Loader& loader) override;
+  void Close(const ServableId& id, Loader& loader, uint64_t epoch) override;
+
+ private:
+  const std::shared_ptr<JsLink> link_;
+};
+
+}  // namespace aspired::binding
+
+#endif  // ASPIRED_BINDING_JS_LINK_H_

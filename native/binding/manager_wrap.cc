@@ -1,0 +1,360 @@
+#include "binding/manager_wrap.h"
+
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "binding/convert.h"
+#include "binding/executor_external.h"
+
+namespace aspired::binding {
+namespace {
+
+// The event loop of the manager never blocks for long; an inline load may.
+constexpr std::chrono::milliseconds kTerminateWait{200};
+
+double NumberOf(const Napi::Object& options, const char* key) {
+  return options.Get(key).As<Napi::Number>().DoubleValue();
+}
+
+std::chrono::milliseconds MillisOf(const Napi::Object& options,
+                                   const char* key) {
+  return std::chrono::milliseconds(
+      static_cast<int64_t>(NumberOf(options, key)));
+}
+
+AspiredVersionsManager::Options OptionsFromJs(
+    const Napi::Object& options, const std::shared_ptr<JsLink>& link) {
+  AspiredVersionsManager::Options out;
+  out.policy = PolicyFromJs(options.Get("policy"));
+  out.external_order = options.Get("externalOrder").As<Napi::Boolean>();
+  out.manage_state_interval = MillisOf(options, "manageStateIntervalMs");
+  out.num_load_threads = static_cast<int>(NumberOf(options, "numLoadThreads"));
+  out.num_unload_threads =
+      static_cast<int>(NumberOf(options, "numUnloadThreads"));
+  out.retry.max_num_load_retries =
+      static_cast<int>(NumberOf(options, "maxNumLoadRetries"));
+  out.retry.quick = {MillisOf(options, "loadRetryIntervalMs"),
+                     MillisOf(options, "maxLoadRetryIntervalMs")};
+  out.retry.slow = {MillisOf(options, "slowRetryIntervalMs"),
+                    MillisOf(options, "maxSlowRetryIntervalMs")};
+  out.enable_reload_servables_with_error =
+      options.Get("enableReloadServablesWithError").As<Napi::Boolean>();
+  out.monitor.max_log_events =
+      static_cast<size_t>(NumberOf(options, "maxLogEvents"));
+  out.clock = std::make_shared<SystemClock>();
+  out.readers = std::make_shared<JsReaders>(link);
+  out.decide = [link](std::vector<std::string> names) {
+    link->Post(Message::kDecide, [names = std::move(names)](Napi::Env env) {
+      Napi::Array array = Napi::Array::New(env, names.size());
+      for (uint32_t i = 0; i < names.size(); ++i) array.Set(i, names[i]);
+      return Napi::Value(array);
+    });
+  };
+  out.random_seed = std::random_device()();
+  return out;
+}
+
+}  // namespace
+
+void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
+  using W = ManagerWrap;
+  exports.Set(
+      "NativeManager",
+      DefineClass(
+          env, "NativeManager",
+          {
+              InstanceMethod<&W::SetAspiredVersions>("setAspiredVersions"),
+              InstanceMethod<&W::SetIntent>("setIntent"),
+              InstanceMethod<&W::GetIntent>("getIntent"),
+              InstanceMethod<&W::GetVersionStates>("getVersionStates"),
+              InstanceMethod<&W::GetServableNames>("getServableNames"),
+              InstanceMethod<&W::GetEventLog>("getEventLog"),
+              InstanceMethod<&W::GetPolicySnapshots>("getPolicySnapshots"),
+              InstanceMethod<&W::CollectActions>("collectActions"),
+              InstanceMethod<&W::PerformActions>("performActions"),
+              InstanceMethod<&W::Wait>("wait"),
+              InstanceMethod<&W::CancelWait>("cancelWait"),
+              InstanceMethod<&W::Close>("close"),
+              InstanceMethod<&W::GetStats>("getStats"),
+              InstanceMethod<&W::GetNextDue>("getNextDue"),
+              InstanceMethod<&W::GetLoadThreads>("getLoadThreads"),
+              InstanceMethod<&W::GetUnloadThreads>("getUnloadThreads"),
+              InstanceMethod<&W::LoadDone>("loadDone"),
+              InstanceMethod<&W::UnloadDone>("unloadDone"),
+              InstanceMethod<&W::Drained>("drained"),
+              InstanceMethod<&W::SetNumLoadThreads>("setNumLoadThreads"),
+              InstanceMethod<&W::SetNumUnloadThreads>("setNumUnloadThreads"),
+              InstanceMethod<&W::Subscribe>("subscribe"),
+              InstanceMethod<&W::Step>("step"),
+              InstanceMethod<&W::Join>("join"),
+              InstanceMethod<&W::Ref>("ref"),
+              InstanceMethod<&W::Unref>("unref"),
+          }));
+}
+
+ManagerWrap::ManagerWrap(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<ManagerWrap>(info), env_data_(EnvData::Of(info.Env())) {
+  link_ = std::make_shared<JsLink>(env_data_.queue(),
+                                   info[1].As<Napi::Function>());
+  manager_ = AspiredVersionsManager::Create(
+      OptionsFromJs(info[0].As<Napi::Object>(), link_));
+  teardown_ = env_data_.AddTeardown([this] {
+    teardown_.reset();
+    Terminate(kTerminateWait);
+  });
+}
+
+ManagerWrap::~ManagerWrap() {
+  Terminate(kTerminateWait);
+  if (teardown_) env_data_.RemoveTeardown(*teardown_);
+}
+
+void ManagerWrap::Terminate(Duration wait) {
+  if (manager_ == nullptr) return;
+  events_.reset();
+  manager_->Terminate(wait);
+  link_->Cut();
+  manager_.reset();
+}
+
+// (name, versions, tokens, errors | undefined, intent | undefined) ->
+//   transition | status
+Napi::Value ManagerWrap::SetAspiredVersions(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto versions = info[1].As<Napi::Array>();
+  const auto tokens = info[2].As<Napi::Array>();
+  std::vector<AspiredVersion> list(versions.Length());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    const auto token = static_cast<uint64_t>(VersionFrom(tokens[i]));
+    list[i].version = VersionFrom(versions[i]);
+    list[i].loader = std::make_unique<JsLoader>(link_, token);
+    if (!info[3].IsArray()) continue;
+    const Napi::Value message = info[3].As<Napi::Array>().Get(i);
+    if (message.IsString()) {
+      list[i].error =
+          Status(ErrorCode::kSourceError, StringFrom(message), token);
+    }
+  }
+  const double transition = next_transition_++;
+  const Status status = manager_->SetAspiredVersions(
+      StringFrom(info[0]), std::move(list), IntentFromJs(info[4]),
+      [link = link_, transition](const TransitionResult& result) {
+        link->Post(Message::kSettled, transition, [result](Napi::Env e) {
+          return ToJs(e, result);
+        });
+      });
+  return status.ok() ? Napi::Number::New(env, transition) : ToJs(env, status);
+}
+
+Napi::Value ManagerWrap::SetIntent(const Napi::CallbackInfo& info) {
+  return ToJs(info.Env(), manager_->SetIntent(StringFrom(info[0]),
+                                              IntentFromJs(info[1])));
+}
+
+// (name) -> {labels: [[label, version], ...], primary: number | null}
+Napi::Value ManagerWrap::GetIntent(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const StreamIntent intent = manager_->GetIntent(StringFrom(info[0]));
+  Napi::Array labels = Napi::Array::New(env);
+  if (intent.labels) {
+    for (const auto& [label, version] : *intent.labels) {
+      labels.Set(labels.Length(), ToJs(env, ServableId{label, version}));
+    }
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("labels", labels);
+  const auto primary = intent.primary.value_or(std::nullopt);
+  out.Set("primary", primary ? Napi::Value(Napi::Number::New(
+                                   env, static_cast<double>(*primary)))
+                             : env.Null());
+  return out;
+}
+
+Napi::Value ManagerWrap::GetVersionStates(const Napi::CallbackInfo& info) {
+  return ToJsArray(info.Env(), manager_->GetVersionStates(StringFrom(info[0])));
+}
+
+Napi::Value ManagerWrap::GetServableNames(const Napi::CallbackInfo& info) {
+  const auto names = manager_->GetServableNames();
+  Napi::Array array = Napi::Array::New(info.Env(), names.size());
+  for (uint32_t i = 0; i < names.size(); ++i) array.Set(i, names[i]);
+  return array;
+}
+
+Napi::Value ManagerWrap::GetEventLog(const Napi::CallbackInfo& info) {
+  return ToJsArray(info.Env(), manager_->monitor().GetBoundedLog());
+}
+
+// (name) -> [[version, state, aspired], ...]
+Napi::Value ManagerWrap::GetPolicySnapshots(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto snapshots = manager_->GetPolicySnapshots(StringFrom(info[0]));
+  Napi::Array array = Napi::Array::New(env, snapshots.size());
+  for (uint32_t i = 0; i < snapshots.size(); ++i) {
+    const auto& s = snapshots[i];
+    Napi::Array row = Napi::Array::New(env, 3);
+    row.Set(0u, static_cast<double>(s.version));
+    row.Set(1u, static_cast<double>(s.state));
+    row.Set(2u, s.is_aspired);
+    array.Set(i, row);
+  }
+  return array;
+}
+
+Napi::Value ManagerWrap::CollectActions(const Napi::CallbackInfo& info) {
+  return ToJsArray(info.Env(), manager_->CollectActions(StringFrom(info[0])));
+}
+
+Napi::Value ManagerWrap::PerformActions(const Napi::CallbackInfo& info) {
+  return ToJsArray(
+      info.Env(),
+      manager_->PerformActions(ActionsFromJs(info[0].As<Napi::Array>())));
+}
+
+// ([[name, version | undefined], ...], goal) -> wait
+Napi::Value ManagerWrap::Wait(const Napi::CallbackInfo& info) {
+  const auto array = info[0].As<Napi::Array>();
+  std::vector<ServableStateMonitor::Request> requests(array.Length());
+  for (uint32_t i = 0; i < requests.size(); ++i) {
+    const auto pair = array.Get(i).As<Napi::Array>();
+    requests[i].name = StringFrom(pair.Get(0u));
+    const Napi::Value version = pair.Get(1u);
+    if (version.IsNumber()) requests[i].version = VersionFrom(version);
+  }
+  const auto goal =
+      static_cast<ManagerState>(info[1].As<Napi::Number>().Uint32Value());
+  const double wait = info[2].As<Napi::Number>().DoubleValue();
+  const auto id = manager_->monitor().NotifyWhenServablesReachState(
+      std::move(requests), goal,
+      [link = link_, wait](ServableStateMonitor::WaitOutcome outcome,
+                           std::vector<ServableState> states) {
+        link->Post(Message::kWaitDone, wait,
+                   [outcome, states = std::move(states)](Napi::Env env) {
+                     Napi::Array pair = Napi::Array::New(env, 2);
+                     pair.Set(0u, static_cast<double>(outcome));
+                     pair.Set(1u, ToJsArray(env, states));
+                     return Napi::Value(pair);
+                   });
+      });
+  return Napi::Number::New(info.Env(), static_cast<double>(id));
+}
+
+void ManagerWrap::CancelWait(const Napi::CallbackInfo& info) {
+  if (manager_ == nullptr) return;
+  manager_->monitor().CancelWait(static_cast<uint64_t>(VersionFrom(info[0])));
+}
+
+// (drainTimeoutMs) -> status
+Napi::Value ManagerWrap::Close(const Napi::CallbackInfo& info) {
+  const std::chrono::milliseconds timeout(VersionFrom(info[0]));
+  const Status status = manager_->Close(
+      timeout, [link = link_](std::vector<ServableId> abandoned) {
+        link->Post(Message::kClosed,
+                   [abandoned = std::move(abandoned)](Napi::Env env) {
+                     return Napi::Value(ToJsArray(env, abandoned));
+                   });
+      });
+  return ToJs(info.Env(), status);
+}
+
+// -> [managed, [threads, queued, running, completed], [the same of unloads]]
+Napi::Value ManagerWrap::GetStats(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto threads = [env](const WorkThreads& work) {
+    const ThreadPoolStats stats = work.stats();
+    Napi::Array row = Napi::Array::New(env, 4);
+    row.Set(0u, static_cast<double>(stats.num_threads));
+    row.Set(1u, static_cast<double>(stats.queued));
+    row.Set(2u, static_cast<double>(stats.running));
+    row.Set(3u, static_cast<double>(stats.completed));
+    return row;
+  };
+  Napi::Array out = Napi::Array::New(env, 3);
+  out.Set(0u, static_cast<double>(manager_->basic().num_managed()));
+  out.Set(1u, threads(*manager_->basic().load_threads()));
+  out.Set(2u, threads(*manager_->basic().unload_threads()));
+  return out;
+}
+
+// -> milliseconds from now, or undefined
+Napi::Value ManagerWrap::GetNextDue(const Napi::CallbackInfo& info) {
+  const auto due = manager_->NextDue();
+  if (!due) return info.Env().Undefined();
+  return Napi::Number::New(
+      info.Env(), std::chrono::duration<double, std::milli>(
+                      *due - std::chrono::steady_clock::now())
+                      .count());
+}
+
+Napi::Value ManagerWrap::GetLoadThreads(const Napi::CallbackInfo& info) {
+  return WrapExecutor(info.Env(), manager_->basic().load_threads());
+}
+
+Napi::Value ManagerWrap::GetUnloadThreads(const Napi::CallbackInfo& info) {
+  return WrapExecutor(info.Env(), manager_->basic().unload_threads());
+}
+
+// (token, code | undefined, message, cause, retriable)
+void ManagerWrap::LoadDone(const Napi::CallbackInfo& info) {
+  link_->LoadDone(static_cast<uint64_t>(VersionFrom(info[0])),
+                  {StatusFromJs(info, 1), info[4].ToBoolean()});
+}
+
+// (token, code | undefined, message, cause)
+void ManagerWrap::UnloadDone(const Napi::CallbackInfo& info) {
+  link_->UnloadDone(static_cast<uint64_t>(VersionFrom(info[0])),
+                    StatusFromJs(info, 1));
+}
+
+// (name, version, epoch)
+void ManagerWrap::Drained(const Napi::CallbackInfo& info) {
+  if (manager_ == nullptr) return;
+  manager_->Drained({StringFrom(info[0]), VersionFrom(info[1])},
+                    static_cast<uint64_t>(VersionFrom(info[2])));
+}
+
+void ManagerWrap::SetNumLoadThreads(const Napi::CallbackInfo& info) {
+  manager_->SetNumLoadThreads(info[0].As<Napi::Number>().Int32Value());
+}
+
+void ManagerWrap::SetNumUnloadThreads(const Napi::CallbackInfo& info) {
+  manager_->SetNumUnloadThreads(info[0].As<Napi::Number>().Int32Value());
+}
+
+// (on): events cross into JavaScript only while somebody listens.
+void ManagerWrap::Subscribe(const Napi::CallbackInfo& info) {
+  if (manager_ == nullptr) return;
+  if (!info[0].ToBoolean()) {
+    events_.reset();
+  } else if (events_ == nullptr) {
+    events_ = manager_->bus()->Subscribe([link = link_](
+                                             const ServableState& state) {
+      link->Post(Message::kEvent,
+                 [state](Napi::Env env) { return ToJs(env, state); });
+    });
+  }
+}
+
+void ManagerWrap::Step(const Napi::CallbackInfo&) {
+  if (manager_ != nullptr) manager_->Step();
+}
+
+// After kClosed: joins the loop and lets go of everything.
+void ManagerWrap::Join(const Napi::CallbackInfo&) {
+  if (manager_ == nullptr) return;
+  events_.reset();
+  manager_->Join();
+  link_->Cut();
+  manager_.reset();
+}
+
+void ManagerWrap::Ref(const Napi::CallbackInfo& info) {
+  env_data_.queue()->Ref(info.Env());
+}
+
+void ManagerWrap::Unref(const Napi::CallbackInfo& info) {
+  env_data_.queue()->Unref(info.Env());
+}
+
+}  // namespace aspired::binding
