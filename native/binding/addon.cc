@@ -3,6 +3,7 @@
 #include "binding/env_data.h"
 #include "binding/manager_wrap.h"
 #include "binding/napi_setup.h"
+#include "binding/onnx_register.h"
 
 namespace {
 
@@ -10,6 +11,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   aspired::binding::EnvData::Install(env);
   aspired::binding::RegisterPolicies(env, exports);
   aspired::binding::ManagerWrap::Register(env, exports);
+  aspired::binding::RegisterOnnx(env, exports);
   return exports;
 }
 

@@ -37,6 +37,7 @@ struct Feed {
   const void* data = nullptr;
   size_t byte_length = 0;
   const std::vector<std::string>* strings = nullptr;  // for string tensors
+  bool borrowed = false;  // data is memory of JavaScript, not of the run
 };
 
 // OK when the feed is what `info` describes. The message names the input, what
