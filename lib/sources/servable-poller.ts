@@ -102,7 +102,8 @@ export class ServablePoller {
     this.#ledger = samePath ? previous.#ledger : new ReadinessLedger(context.readiness);
     // What the target has is still what it has: the first list of the new configuration replaces it in one step.
     this.#target = previous === undefined ? { list: undefined } : previous.#target;
-    this.#watcher = new DirectoryWatcher(context.clock, () => this.wake());
+    // Not a wake-up: an event during a pass may tell of something that the pass did not see.
+    this.#watcher = new DirectoryWatcher(context.clock, () => void this.#request({ force: false, contents: false }));
   }
 
   /** The result of the last pass; before the first one, undefined. */

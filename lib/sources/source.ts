@@ -52,7 +52,7 @@ export interface SourceConnection extends Disposable {
 }
 
 /** A target under this key takes a callback to run when it closes, and returns a function that takes it back. */
-export const onClose: unique symbol = Symbol.for('aspired.onClose') as never;
+export const onClose: unique symbol = Symbol.for('aspired.onClose');
 
 /** Runs `callback` when `target` closes, where the target can say so. */
 export function registerOnClose(target: object, callback: () => void): () => void {

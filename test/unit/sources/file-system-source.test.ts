@@ -1,5 +1,6 @@
 // Polling: what is pushed and when, what holds back what, and that it ends when it is told to.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -401,4 +402,24 @@ test('status tells of each servable what its last poll found', async (t) => {
     [join(root, 'm', '9')],
   );
   assert.equal(status?.lastPollAt, clock.now());
+});
+
+test('a connected source does not keep the process alive', async (t) => {
+  const root = tempDir(t);
+  addVersion(root, 1);
+  const script = `
+    const { FileSystemSource } = await import(${JSON.stringify(import.meta.resolve('aspired'))});
+    const source = new FileSystemSource({ servables: [{ name: 'm', basePath: ${JSON.stringify(root)} }], pollIntervalMs: 10, stabilityWindowMs: 0 });
+    await new Promise((resolve) => source.connect({ setAspiredVersions: resolve }));
+    console.log('pushed');`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const code = await withDeadline(new Promise((resolve) => child.once('close', resolve)), 'the child to end');
+  assert.deepEqual([code, output], [0, 'pushed\n']);
 });
