@@ -19,6 +19,11 @@ export const CHECKS = [
     fix: () => node('scripts/check-sources.mjs', '--fix'),
   },
   {
+    name: 'lockfile',
+    command: () => node('scripts/check-lockfile.mjs'),
+    fix: () => node('scripts/check-lockfile.mjs', '--fix'),
+  },
+  {
     name: 'error codes',
     command: () => node('scripts/generate-error-codes.mjs', '--check'),
     fix: () => node('scripts/generate-error-codes.mjs'),
