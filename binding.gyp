@@ -1,5 +1,5 @@
-# For users of node-gyp; npm run build uses CMakeLists.txt. The sources of both are the same
-# (scripts/check-sources.mjs). This file is not in the published package.
+# For users of node-gyp; npm run build uses CMakeLists.txt. The sources are those of
+# native/sources.cmake (scripts/check-sources.mjs). This file is not in the published package.
 {
   "targets": [
     {

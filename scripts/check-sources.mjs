@@ -1,4 +1,4 @@
-// CMakeLists.txt and binding.gyp list the same C++ sources, each list is sorted, and every .cc file is listed.
+// native/sources.cmake and binding.gyp list the same C++ sources, each list is sorted, and every .cc file is listed.
 //   node scripts/check-sources.mjs          exits 1 when they differ
 //   node scripts/check-sources.mjs --fix    rewrites the lists from the folders
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,9 +21,9 @@ const unquoted = (file) => `  ${file}\n`;
 
 // [file, name of the list, what it must hold, how a line is written, pattern of before/body/after]
 const LISTS = [
-  ['CMakeLists.txt', 'ASPIRED_CORE_SOURCES', native.filter((file) => !isBinding(file)), unquoted],
-  ['CMakeLists.txt', 'ASPIRED_BINDING_SOURCES', native.filter(isBinding), unquoted],
-  ['CMakeLists.txt', 'ASPIRED_TEST_SOURCES', sourcesBelow('test'), unquoted],
+  ['native/sources.cmake', 'ASPIRED_CORE_SOURCES', native.filter((file) => !isBinding(file)), unquoted],
+  ['native/sources.cmake', 'ASPIRED_BINDING_SOURCES', native.filter(isBinding), unquoted],
+  ['native/sources.cmake', 'ASPIRED_TEST_SOURCES', sourcesBelow('test'), unquoted],
   ['binding.gyp', '"sources"', native, (file) => `        "${file}",\n`, /("sources": \[\n)([^\]]*?)( *\])/],
 ];
 
@@ -54,4 +54,4 @@ if (problems.length > 0) {
   console.error(`${problems.join('\n')}\nnode scripts/check-sources.mjs --fix writes the lists anew`);
   process.exit(1);
 }
-console.log(`sources: ${native.length} native files, the same in CMakeLists.txt and binding.gyp`);
+console.log(`sources: ${native.length} native files, the same in native/sources.cmake and binding.gyp`);

@@ -6,7 +6,7 @@ import { say, step } from './progress.mjs';
 import { ask, Failure, root, run, which } from './run.mjs';
 import { filesBelow, hashOf, isFresh, removeStamp, writeStamp } from './stamp.mjs';
 
-const isNative = (file) => /\.(cc|h|def|map)$/.test(file);
+const isNative = (file) => /\.(cc|h|def|map|cmake)$/.test(file);
 const JOBS = String(availableParallelism());
 
 const HOW_TO_INSTALL = {
