@@ -41,17 +41,17 @@ void JsQueue::WakeLocked() {
 void JsQueue::OnWake(napi_env env, napi_value, void* context, void*) {
   // Node calls with a null env when the function is torn down.
   if (env == nullptr) return;
-  static_cast<JsQueue*>(context)->Run(Napi::Env(env));
+  static_cast<JsQueue*>(context)->Run(Napi::Env(env), true);
 }
 
-void JsQueue::Run(Napi::Env env) {
+void JsQueue::Run(Napi::Env env, bool within_budget) {
   // A task may end the environment's interest in us; keep the queue.
   const std::shared_ptr<JsQueue> self = shared_from_this();
   const auto deadline = std::chrono::steady_clock::now() + kBudget;
   std::unique_lock<std::mutex> lock(mu_);
   woken_ = false;
   while (function_ != nullptr && !tasks_.empty()) {
-    if (std::chrono::steady_clock::now() >= deadline) {
+    if (within_budget && std::chrono::steady_clock::now() >= deadline) {
       WakeLocked();
       return;
     }

@@ -47,6 +47,9 @@ class JsQueue : public std::enable_shared_from_this<JsQueue> {
   // thread then, so it must not own JavaScript references.
   bool Post(JsTask task);
 
+  // Runs what waits, now, without a budget: for who turns the crank by hand.
+  void Drain(Napi::Env env) { Run(env, /*within_budget=*/false); }
+
   void Ref(Napi::Env env);
   void Unref(Napi::Env env);
 
@@ -56,7 +59,7 @@ class JsQueue : public std::enable_shared_from_this<JsQueue> {
  private:
   JsQueue() = default;
   static void OnWake(napi_env env, napi_value, void* context, void* data);
-  void Run(Napi::Env env);
+  void Run(Napi::Env env, bool within_budget);
   // REQUIRES: mu_ held.
   void WakeLocked();
 

@@ -336,8 +336,11 @@ void ManagerWrap::Subscribe(const Napi::CallbackInfo& info) {
   }
 }
 
-void ManagerWrap::Step(const Napi::CallbackInfo&) {
-  if (manager_ != nullptr) manager_->Step();
+// One round, and what it has to tell, before it returns.
+void ManagerWrap::Step(const Napi::CallbackInfo& info) {
+  if (manager_ == nullptr) return;
+  manager_->Step();
+  env_data_.queue()->Drain(info.Env());
 }
 
 // After kClosed: joins the loop and lets go of everything.

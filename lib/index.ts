@@ -1,0 +1,13 @@
+/**
+ * aspired: promotes and rolls back model versions inside a Node.js process without losing a request.
+ * @packageDocumentation
+ */
+export { ERROR_CODES } from './error-codes.js';
+export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './errors.js';
+export { ServableHandle } from './manager/handle.js';
+export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
+export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';
+export type { EventStream } from './monitor/event-stream.js';
+export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';
+export * from './sources/index.js';
+export type * from './types.js';

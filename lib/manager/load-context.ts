@@ -1,0 +1,46 @@
+import type { LoadContext, ServableId } from '../types.js';
+
+/** Under this symbol a context carries the manager's load threads, for loaders that work in native code. */
+export const kLoadThreads: unique symbol = Symbol.for('aspired.loadThreads') as never;
+/** Under this symbol the second argument of unload() carries the manager's unload threads. */
+export const kUnloadThreads: unique symbol = Symbol.for('aspired.unloadThreads') as never;
+
+/** The context of one attempt. The AbortController is made when a loader first asks for the signal. */
+export class AttemptContext implements LoadContext {
+  readonly id: ServableId;
+  readonly attempt: number;
+  private readonly loadThreads: () => unknown;
+  private controller: AbortController | undefined;
+  private isAborted = false;
+  private reason: unknown;
+
+  constructor(id: ServableId, attempt: number, loadThreads: () => unknown) {
+    this.id = id;
+    this.attempt = attempt;
+    this.loadThreads = loadThreads;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.isAborted) this.controller.abort(this.reason);
+    }
+    return this.controller.signal;
+  }
+
+  get [kLoadThreads](): unknown {
+    return this.loadThreads();
+  }
+
+  get aborted(): boolean {
+    return this.isAborted;
+  }
+
+  /** Aborts the attempt, once. */
+  abort(reason: unknown): void {
+    if (this.isAborted) return;
+    this.isAborted = true;
+    this.reason = reason;
+    this.controller?.abort(reason);
+  }
+}

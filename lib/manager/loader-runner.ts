@@ -1,0 +1,280 @@
+// Runs JavaScript loaders when the core says so, and tells it how they came out, exactly once per request.
+//
+// A loader may throw, reject, resolve with undefined, settle twice, or never. Never: after a cancel (or loadTimeoutMs)
+// it has cancelGraceMs to settle; then the attempt is given up, the slot is free again, and whatever it may still bring
+// is unloaded.
+import { AspiredError, messageOf } from '../errors.js';
+import type { NativeManager, NativeStatus } from '../native/binding.js';
+import type { Loader, ServableId } from '../types.js';
+import { AttemptContext, kUnloadThreads } from './load-context.js';
+import type { ManagerSettings } from './manager-options.js';
+import { Registry, VersionEntry } from './registry.js';
+
+/** What is known in JavaScript of one loader of the core. */
+class LoaderRecord {
+  entry: VersionEntry | undefined = undefined;
+  attempt: Attempt | undefined = undefined;
+  /** The last failure, which a status of the core refers to by the token. */
+  error: AspiredError | undefined = undefined;
+
+  constructor(
+    readonly id: ServableId,
+    readonly loader: Loader | undefined,
+  ) {}
+}
+
+/** One attempt to load. */
+class Attempt {
+  settled = false;
+  timer: NodeJS.Timeout | undefined = undefined;
+  /** What the attempt is given up with. */
+  verdict: AspiredError | undefined = undefined;
+
+  constructor(readonly context: AttemptContext) {}
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+export class LoaderRunner {
+  private readonly records = new Map<number, LoaderRecord>();
+  private nextToken = 1;
+  private loadThreads: unknown;
+  private unloadThreads: unknown;
+
+  constructor(
+    private readonly native: () => NativeManager,
+    private readonly registry: Registry,
+    private readonly settings: ManagerSettings,
+    private readonly report: (error: AspiredError) => void,
+  ) {}
+
+  /** Registers a loader, or the error of a source, and returns the token by which the core knows it. */
+  register(id: ServableId, loader: Loader | undefined, error: AspiredError | undefined): number {
+    const token = this.nextToken++;
+    const record = new LoaderRecord(id, loader);
+    record.error = error;
+    this.records.set(token, record);
+    return token;
+  }
+
+  /** The core needs the loader no more. */
+  forget(token: number): void {
+    this.records.delete(token);
+  }
+
+  entryOf(token: number): VersionEntry | undefined {
+    return this.records.get(token)?.entry;
+  }
+
+  /** The error that a status of the core stands for. */
+  errorOf(status: NativeStatus | undefined, id: ServableId): AspiredError | undefined {
+    if (status === undefined) return undefined;
+    const known = status.cause === 0 ? undefined : this.records.get(status.cause)?.error;
+    return known?.code === status.code
+      ? known
+      : new AspiredError(status.code as AspiredError['code'], status.message, { servable: id });
+  }
+
+  // ------------------------------------------------------------------ loading
+
+  load(token: number, attemptNumber: number): void {
+    const record = this.records.get(token);
+    const loader = record?.loader;
+    if (!record || !loader) return;
+    const context = new AttemptContext(record.id, attemptNumber, () => (this.loadThreads ??= this.native().getLoadThreads()));
+    const attempt = new Attempt(context);
+    record.attempt = attempt;
+    const { loadTimeoutMs, preLoadHook } = this.settings;
+    if (loadTimeoutMs > 0) {
+      attempt.timer = setTimeout(() => {
+        const message = `Loading ${nameOf(record.id)} took longer than loadTimeoutMs (${loadTimeoutMs} ms).`;
+        this.giveUpSoon(token, record, attempt, new AspiredError('ERR_LOAD_TIMEOUT', message, { servable: record.id }));
+      }, loadTimeoutMs);
+      attempt.timer.unref();
+    }
+    // The short way, without a promise, for loaders that are synchronous and have nothing beside load().
+    if (!preLoadHook && !loader.warmup) {
+      try {
+        const servable = loader.load(context);
+        if (!isThenable(servable)) return this.succeeded(token, record, attempt, servable);
+        servable.then(
+          (value) => this.succeeded(token, record, attempt, value),
+          (error: unknown) => this.failed(token, record, attempt, error),
+        );
+      } catch (error) {
+        this.failed(token, record, attempt, error);
+      }
+      return;
+    }
+    this.loadInSteps(record, loader, context).then(
+      (value) => this.succeeded(token, record, attempt, value),
+      (error: unknown) => this.failed(token, record, attempt, error),
+    );
+  }
+
+  private async loadInSteps(record: LoaderRecord, loader: Loader, context: AttemptContext): Promise<unknown> {
+    await this.settings.preLoadHook?.(record.id);
+    if (context.aborted) throw context.signal.reason;
+    const servable = await loader.load(context);
+    if (servable === undefined || !loader.warmup) return servable;
+    try {
+      if (context.aborted) throw context.signal.reason;
+      await loader.warmup(servable, context);
+    } catch (error) {
+      await this.discard(loader, servable, record.id);
+      if (context.aborted || error instanceof AspiredError) throw error;
+      throw new AspiredError('ERR_WARMUP_FAILED', `The warm-up of ${nameOf(record.id)} failed: ${messageOf(error)}`, {
+        cause: error,
+        servable: record.id,
+      });
+    }
+    return servable;
+  }
+
+  /** Cancels the attempt under way. */
+  cancel(token: number): void {
+    const record = this.records.get(token);
+    if (!record?.attempt) return;
+    const message = `${nameOf(record.id)} was dropped while it was loading.`;
+    this.giveUpSoon(
+      token,
+      record,
+      record.attempt,
+      new AspiredError('ERR_LOAD_CANCELLED', message, { servable: record.id }),
+    );
+  }
+
+  // Tells the loader, and gives it a moment to come back by itself.
+  private giveUpSoon(token: number, record: LoaderRecord, attempt: Attempt, verdict: AspiredError): void {
+    if (attempt.settled) return;
+    attempt.verdict ??= verdict;
+    clearTimeout(attempt.timer);
+    attempt.timer = setTimeout(() => {
+      this.finish(token, record, attempt, attempt.verdict);
+    }, this.settings.cancelGraceMs);
+    attempt.timer.unref();
+    attempt.context.abort(verdict);
+  }
+
+  private succeeded(token: number, record: LoaderRecord, attempt: Attempt, servable: unknown): void {
+    if (attempt.settled) {
+      // Given up before: nobody waits for it any more.
+      if (servable !== undefined && record.loader) void this.discard(record.loader, servable, record.id);
+      return;
+    }
+    if (servable === undefined) {
+      return this.failed(token, record, attempt, new TypeError('load() returned undefined instead of a servable'));
+    }
+    if (attempt.verdict?.code === 'ERR_LOAD_TIMEOUT' && record.loader) {
+      void this.discard(record.loader, servable, record.id);
+      return this.finish(token, record, attempt, attempt.verdict);
+    }
+    record.entry = new VersionEntry(this.registry, record.id, token, servable);
+    record.error = undefined;
+    this.finish(token, record, attempt, undefined);
+  }
+
+  private failed(token: number, record: LoaderRecord, attempt: Attempt, thrown: unknown): void {
+    if (attempt.settled) return;
+    this.finish(token, record, attempt, attempt.verdict ?? loadError(record.id, thrown));
+  }
+
+  private finish(token: number, record: LoaderRecord, attempt: Attempt, error: AspiredError | undefined): void {
+    if (attempt.settled) return;
+    attempt.settled = true;
+    clearTimeout(attempt.timer);
+    record.attempt = undefined;
+    if (!error) return this.native().loadDone(token, undefined, '', 0, true);
+    record.error = error;
+    this.native().loadDone(token, error.code, error.message, token, this.isRetriable(error, record.id));
+  }
+
+  private isRetriable(error: AspiredError, id: ServableId): boolean {
+    if (!this.settings.shouldRetryModelLoad) return true;
+    try {
+      return this.settings.shouldRetryModelLoad(error, id) !== false;
+    } catch (thrown) {
+      const message = `shouldRetryModelLoad threw for ${nameOf(id)}: ${messageOf(thrown)}`;
+      this.report(new AspiredError('ERR_INVALID_ARGUMENT', message, { cause: thrown, servable: id }));
+      return true;
+    }
+  }
+
+  // ---------------------------------------------------------------- unloading
+
+  unload(token: number): void {
+    const record = this.records.get(token);
+    const entry = record?.entry;
+    if (!record || !entry) return this.native().unloadDone(token, undefined, '', 0);
+    const servable = entry.servable;
+    entry.servable = undefined;
+    record.entry = undefined;
+    let done = false;
+    let timer: NodeJS.Timeout | undefined;
+    const finish = (problem: string | undefined, thrown?: unknown): void => {
+      if (done) return;
+      done = true;
+      clearTimeout(timer);
+      if (problem === undefined) return this.native().unloadDone(token, undefined, '', 0);
+      record.error = new AspiredError('ERR_UNLOAD_FAILED', `The unload of ${nameOf(record.id)} ${problem}`, {
+        cause: thrown,
+        servable: record.id,
+      });
+      this.native().unloadDone(token, record.error.code, record.error.message, token);
+    };
+    const { unloadTimeoutMs } = this.settings;
+    if (unloadTimeoutMs > 0) {
+      timer = setTimeout(() => finish(`took longer than unloadTimeoutMs (${unloadTimeoutMs} ms).`), unloadTimeoutMs);
+      timer.unref();
+    }
+    const failed = (thrown: unknown): void => finish(`failed: ${messageOf(thrown)}`, thrown);
+    try {
+      const result = this.callUnload(record.loader, servable);
+      if (!isThenable(result)) return finish(undefined);
+      result.then(() => finish(undefined), failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
+  }
+
+  // The second argument is for our own native loaders; it is no part of the contract of Loader.
+  private callUnload(loader: Loader | undefined, servable: unknown): unknown {
+    if (!loader?.unload) return undefined;
+    const unload = loader.unload as (servable: unknown, extra: object) => unknown;
+    const threads = (): unknown => (this.unloadThreads ??= this.native().getUnloadThreads());
+    return unload.call(loader, servable, {
+      get [kUnloadThreads]() {
+        return threads();
+      },
+    });
+  }
+
+  /** Unloads what never became a version. */
+  private async discard(loader: Loader, servable: unknown, id: ServableId): Promise<void> {
+    try {
+      await loader.unload?.(servable);
+    } catch (thrown) {
+      const message = `The unload of ${nameOf(id)}, which was never visible, failed: ${messageOf(thrown)}`;
+      this.report(new AspiredError('ERR_UNLOAD_FAILED', message, { cause: thrown, servable: id }));
+    }
+  }
+}
+
+function nameOf(id: ServableId): string {
+  return `${id.name}/${id.version}`;
+}
+
+function loadError(id: ServableId, thrown: unknown): AspiredError {
+  if (thrown instanceof AspiredError) {
+    if (thrown.servable) return thrown;
+    return new AspiredError(thrown.code, thrown.message, { cause: thrown, servable: id });
+  }
+  return new AspiredError('ERR_LOAD_FAILED', `Loading ${nameOf(id)} failed: ${messageOf(thrown)}`, {
+    cause: thrown,
+    servable: id,
+  });
+}

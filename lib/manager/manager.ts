@@ -1,0 +1,456 @@
+import { AspiredError, messageOf } from '../errors.js';
+import { EventStream } from '../monitor/event-stream.js';
+import {
+  harnessStates,
+  Message,
+  managerStates,
+  type NativeManager,
+  type NativeState,
+  type NativeTransitionResult,
+  native,
+} from '../native/binding.js';
+import { checkInteger, checkKeys, checkName, checkSignal, describe, invalidOption } from '../options.js';
+import type {
+  AspiredVersion,
+  AspiredVersionsOptions,
+  AspiredVersionsTarget,
+  HarnessState,
+  ManagerState,
+  ServableId,
+  ServableRequest,
+  ServableStateEvent,
+  ServableVersionState,
+  Transition,
+} from '../types.js';
+import { checkIntent, checkLabels, checkList, checkPrimary } from './aspired-list.js';
+import { Decisions } from './decisions.js';
+import { LeakDetector, ServableHandle } from './handle.js';
+import { LoaderRunner } from './loader-runner.js';
+import { type AspiredVersionsManagerOptions, checkManagerOptions, MAX_THREADS, type ManagerSettings } from './manager-options.js';
+import { Registry, release, type VersionEntry } from './registry.js';
+import { Transitions } from './transitions.js';
+import { Waits } from './waits.js';
+
+/** Loads and unloads that wait for a thread or run on one. */
+export interface ThreadStats {
+  readonly threads: number;
+  readonly queued: number;
+  readonly running: number;
+  readonly completed: number;
+}
+
+/** What close() had to leave behind. */
+export interface CloseResult {
+  /** Versions that were still held or busy at the deadline. Their servables were not unloaded. */
+  readonly abandoned: readonly ServableId[];
+}
+
+/** A source that wants to end with the manager registers under this symbol. */
+const kOnClose: unique symbol = Symbol.for('aspired.onClose') as never;
+
+/**
+ * Keeps what is loaded equal to what is aspired.
+ *
+ * Say which versions of a servable should live with {@link setAspiredVersions}; the manager brings them up, switches
+ * readers over, drains and unloads the old ones, and keeps the last good one when a new one fails. Read through
+ * {@link withServable} or {@link getServableHandle}; both are synchronous look-ups that never wait for a load.
+ *
+ * A manager belongs to the thread that made it. It keeps the process alive only while something of it is awaited
+ * (`transition.settled`, a wait, close()). End it with {@link close}.
+ */
+export class AspiredVersionsManager implements AspiredVersionsTarget, AsyncDisposable {
+  private readonly settings: ManagerSettings;
+  private readonly core: NativeManager;
+  private readonly registry: Registry;
+  private readonly runner: LoaderRunner;
+  private readonly decisions: Decisions;
+  private readonly transitions: Transitions;
+  private readonly waits: Waits;
+  private readonly leaks = new LeakDetector();
+  private readonly eventStreams = new Set<EventStream>();
+  private readonly onClose = new Set<() => void>();
+  private acquired = 0;
+  private closed = false;
+  private closing: Promise<CloseResult> | undefined;
+  private onClosed: ((abandoned: readonly ServableId[]) => void) | undefined;
+
+  /** @throws AspiredError ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION */
+  constructor(options: AspiredVersionsManagerOptions = {}) {
+    const checked = checkManagerOptions(options);
+    this.settings = checked.settings;
+    const core = (): NativeManager => this.core;
+    const report = (error: AspiredError): void => this.report(error);
+    this.registry = new Registry((entry) => this.core.drained(entry.id.name, entry.id.version, entry.closing));
+    this.runner = new LoaderRunner(core, this.registry, this.settings, report);
+    const errorOf = this.runner.errorOf.bind(this.runner);
+    this.transitions = new Transitions(core, errorOf);
+    this.waits = new Waits(core, errorOf);
+    this.decisions = new Decisions(core, this.settings.policy, this.settings.customSortActions, report);
+    this.core = new native.NativeManager(checked.native, (kind, a, b) => this.dispatch(kind, a, b));
+  }
+
+  // ------------------------------------------------------------------- intent
+
+  /**
+   * Replaces the aspired versions of `name`, at once and as a whole. A VERSION THAT IS NOT IN THE LIST IS UNLOADED; an
+   * empty list unloads everything. A version that is resident or on its way stays, and its new loader is not used.
+   *
+   * @throws AspiredError ERR_INVALID_NAME, ERR_INVALID_VERSION, ERR_DUPLICATE_VERSION, ERR_INVALID_LOADER,
+   *   ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_MANAGER_CLOSED; nothing was changed then.
+   */
+  setAspiredVersions(
+    name: string,
+    versions: readonly AspiredVersion[],
+    options?: AspiredVersionsOptions,
+  ): Transition {
+    this.checkOpen();
+    checkName(name);
+    const list = checkList(name, versions);
+    const intent = checkIntent(options);
+    const tokens = list.map(({ id, loader, error }) => this.runner.register(id, loader, error));
+    if (intent.policy) this.decisions.setPolicy(name, intent.policy.custom);
+    const numbers = list.map(({ id }) => id.version);
+    const errors = list.some(({ error }) => error) ? list.map(({ error }) => error?.message) : undefined;
+    const transition = this.core.setAspiredVersions(name, numbers, tokens, errors, intent.native);
+    if (typeof transition !== 'number') throw this.runner.errorOf(transition, { name, version: 0 });
+    this.registry.setIntent(name, numbers.sort((a, b) => a - b), intent.labels, intent.primary);
+    return this.transitions.add(transition, name);
+  }
+
+  /**
+   * Replaces the labels of `name`, and its primary when given (null takes it away), atomically and without a load. A
+   * label or primary may name a version that is not there yet.
+   */
+  setVersionLabels(
+    name: string,
+    labels: Readonly<Record<string, number>>,
+    options: { readonly primary?: number | null } = {},
+  ): void {
+    this.checkOpen();
+    checkName(name);
+    checkKeys('options', options, ['primary']);
+    const checkedLabels = checkLabels(labels);
+    const primary = checkPrimary(options.primary);
+    const status = this.core.setIntent(name, { labels: checkedLabels && [...checkedLabels], primary });
+    if (status) throw this.runner.errorOf(status, { name, version: 0 });
+    this.registry.setIntent(name, undefined, checkedLabels, primary);
+  }
+
+  // ------------------------------------------------------------------- reading
+
+  /**
+   * A lease on the version that the request resolves to. Release it.
+   *
+   * A plain name (or 'latest' without a primary) is the primary when that is available, otherwise the latest available
+   * aspired version, otherwise the latest one that is still there. A version given by number never falls back.
+   *
+   * @throws AspiredError ERR_SERVABLE_NOT_FOUND, ERR_LABEL_NOT_AVAILABLE, ERR_MANAGER_CLOSED
+   */
+  getServableHandle<T = unknown>(request: ServableRequest): ServableHandle<T> {
+    const entry = this.resolve(request);
+    entry.leases++;
+    const handle = new ServableHandle<T>(entry);
+    if ((++this.acquired & this.settings.leakMask) === 0) this.leaks.watch(handle, entry);
+    return handle;
+  }
+
+  /**
+   * Runs `use` with the servable, and gives the lease back when the promise it returns has settled, or it throws.
+   * Rejects as getServableHandle() throws.
+   */
+  async withServable<T = unknown, R = unknown>(
+    request: ServableRequest,
+    use: (servable: T, id: ServableId) => R | PromiseLike<R>,
+  ): Promise<R> {
+    const entry = this.resolve(request);
+    entry.leases++;
+    try {
+      return await use(entry.servable as T, entry.id);
+    } finally {
+      release(entry);
+    }
+  }
+
+  /** withServable() for a function that is synchronous. */
+  withServableSync<T = unknown, R = unknown>(request: ServableRequest, use: (servable: T, id: ServableId) => R): R {
+    const entry = this.resolve(request);
+    entry.leases++;
+    try {
+      return use(entry.servable as T, entry.id);
+    } finally {
+      release(entry);
+    }
+  }
+
+  private resolve(request: ServableRequest): VersionEntry {
+    if (typeof request === 'string') {
+      const entry = this.registry.streams.get(request)?.current;
+      if (entry !== undefined) return entry;
+    } else if (typeof request === 'object' && request !== null) {
+      const stream = this.registry.streams.get(request.name);
+      if (stream !== undefined) {
+        const { version, label } = request;
+        let entry: VersionEntry | undefined;
+        if (label !== undefined) entry = version === undefined ? stream.bound.get(label) : undefined;
+        else if (version === undefined) entry = stream.current;
+        else if (typeof version === 'number') entry = stream.find(version);
+        else if (version === 'latest') entry = stream.latest;
+        else if (version === 'earliest') entry = stream.earliest;
+        if (entry !== undefined) return entry;
+      }
+    }
+    throw this.notFound(request);
+  }
+
+  private notFound(request: ServableRequest): AspiredError {
+    if (this.closed) return closedError();
+    const { name, version, label } = typeof request === 'string' ? { name: request } : (request ?? {});
+    try {
+      checkName(name);
+      if (typeof request !== 'string') checkKeys('request', request, ['name', 'version', 'label']);
+    } catch (error) {
+      return error as AspiredError;
+    }
+    if (label !== undefined) {
+      if (version !== undefined) return invalidOption('request', 'a version or a label, not both', request);
+      return new AspiredError('ERR_LABEL_NOT_AVAILABLE', `Label ${describe(label)} of ${name} has no available version.`);
+    }
+    const wanted = version === undefined ? '' : typeof version === 'number' ? ` in version ${version}` : ` (${version})`;
+    const open = this.registry.streams.get(name as string)?.entries.map(({ id }) => id.version) ?? [];
+    const there = open.length > 0 ? `available: ${open.join(', ')}` : 'no version is available';
+    return new AspiredError('ERR_SERVABLE_NOT_FOUND', `Servable ${name}${wanted} was not found; ${there}.`);
+  }
+
+  /** The versions that can be acquired. */
+  listAvailableServableIds(): ServableId[] {
+    this.checkOpen();
+    const ids: ServableId[] = [];
+    for (const { entries } of this.registry.streams.values()) for (const { id } of entries) ids.push(id);
+    return ids;
+  }
+
+  /** A lease on every available version, by 'name/version'. Release each. */
+  getAvailableServableHandles<T = unknown>(): Map<string, ServableHandle<T>> {
+    this.checkOpen();
+    const handles = new Map<string, ServableHandle<T>>();
+    for (const { entries } of this.registry.streams.values()) {
+      for (const entry of entries) {
+        entry.leases++;
+        handles.set(`${entry.id.name}/${entry.id.version}`, new ServableHandle<T>(entry));
+      }
+    }
+    return handles;
+  }
+
+  // ------------------------------------------------------------------- watching
+
+  /** Every managed version of `name`, highest first; empty when there is none. */
+  getServableStates(name: string): ServableVersionState[] {
+    this.checkOpen();
+    const now = Date.now();
+    const entries = new Map<number, VersionEntry>();
+    for (const entry of this.registry.entriesOf(checkName(name))) entries.set(entry.id.version, entry);
+    return this.core.getVersionStates(name).map((row) => {
+      const [version, state, aspired, status, attempts, incarnation, retryInMs, degraded] = row;
+      const id = { name, version };
+      const error = this.runner.errorOf(status, id);
+      return {
+        id,
+        state: harnessStates[state] as HarnessState,
+        managerState: native.managerStateOf[state] as ManagerState,
+        aspired,
+        ...(error ? { error } : {}),
+        attempts,
+        incarnation,
+        degraded,
+        ...(retryInMs === undefined ? {} : { nextRetryAt: now + retryInMs }),
+        leases: entries.get(version)?.leases ?? 0,
+      };
+    });
+  }
+
+  /** The names of all servables that have a managed version. */
+  listServableNames(): string[] {
+    this.checkOpen();
+    return this.core.getServableNames();
+  }
+
+  /** Labels and primary as they were asked for. */
+  getVersionLabels(name: string): { readonly labels: Record<string, number>; readonly primary: number | null } {
+    this.checkOpen();
+    const { labels, primary } = this.core.getIntent(checkName(name));
+    return { labels: Object.fromEntries(labels), primary };
+  }
+
+  /**
+   * Resolves with the ids when every request has come to `goal`; each counts from the moment it does. A request without a
+   * version is met by any version of the servable. Rejects with ERR_SERVABLE_ENDED when a version ended instead, with the
+   * signal's reason on abort, with ERR_MANAGER_CLOSED on close.
+   */
+  async waitUntilServablesReachState(
+    requests: readonly ServableRequest[],
+    goal: ManagerState,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ServableId[]> {
+    this.checkOpen();
+    return this.waits.wait(requests, goal, options);
+  }
+
+  /**
+   * The events of all versions from now on, strictly forward per incarnation. The buffer is bounded (`bufferSize`, 1024):
+   * when it is full the oldest events are dropped and counted in `dropped`. Ends on close(); fails with the signal's
+   * reason on abort.
+   */
+  events(options: { readonly signal?: AbortSignal; readonly bufferSize?: number } = {}): EventStream {
+    this.checkOpen();
+    checkKeys('options', options, ['signal', 'bufferSize']);
+    const capacity = checkInteger('bufferSize', options.bufferSize, 1024, 1);
+    const stream = new EventStream(capacity, checkSignal('signal', options.signal), (ended) => {
+      this.eventStreams.delete(ended);
+      if (this.eventStreams.size === 0 && !this.closed) this.core.subscribe(false);
+    });
+    if (!options.signal?.aborted) {
+      this.eventStreams.add(stream);
+      this.core.subscribe(true);
+    }
+    return stream;
+  }
+
+  /** The last events, oldest first; at most `maxLogEvents`. */
+  getEventLog(): ServableStateEvent[] {
+    this.checkOpen();
+    return this.core.getEventLog().map((state) => this.eventOf(state));
+  }
+
+  private eventOf([version, state, status, incarnation, at, name]: NativeState): ServableStateEvent {
+    const id = { name, version };
+    const error = this.runner.errorOf(status, id);
+    const managerState = managerStates[state] as ManagerState;
+    return error ? { id, managerState, error, at, incarnation } : { id, managerState, at, incarnation };
+  }
+
+  /** Sizes and queues of the native pools. */
+  stats(): { readonly managedVersions: number; readonly load: ThreadStats; readonly unload: ThreadStats } {
+    this.checkOpen();
+    const [managedVersions, ...pools] = this.core.getStats();
+    const [load, unload] = pools.map(([threads, queued, running, completed]) => ({ threads, queued, running, completed }));
+    return { managedVersions, load: load as ThreadStats, unload: unload as ThreadStats };
+  }
+
+  // ------------------------------------------------------------------- running
+
+  /** Changes how many loads run at once, while they run. */
+  setNumLoadThreads(count: number): void {
+    this.checkOpen();
+    this.core.setNumLoadThreads(checkInteger('count', count, Number.NaN, 0, MAX_THREADS));
+  }
+
+  /** Changes how many unloads run at once, while they run. */
+  setNumUnloadThreads(count: number): void {
+    this.checkOpen();
+    this.core.setNumUnloadThreads(checkInteger('count', count, Number.NaN, 0, MAX_THREADS));
+  }
+
+  /**
+   * One round of the manage-state loop on this thread, with everything that follows from it at once: for tests with
+   * `manageStateIntervalMs: 0`. With a thread of its own the manager needs no help.
+   */
+  step(): void {
+    this.checkOpen();
+    this.core.step();
+  }
+
+  private dispatch(kind: number, a: unknown, b: unknown): void {
+    switch (kind) {
+      case Message.Load:
+        return this.runner.load(a as number, b as number);
+      case Message.Cancel:
+        return this.runner.cancel(a as number);
+      case Message.Unload:
+        return this.runner.unload(a as number);
+      case Message.Release:
+        return this.runner.forget(a as number);
+      case Message.Open:
+      case Message.Close: {
+        const entry = this.runner.entryOf(a as number);
+        if (!entry) return;
+        return kind === Message.Open ? this.registry.open(entry) : this.registry.close(entry, b as number);
+      }
+      case Message.Decide:
+        return this.decisions.decide(a as string[]);
+      case Message.Settled:
+        return this.transitions.settle(a as number, b as NativeTransitionResult);
+      case Message.Event: {
+        const event = this.eventOf(a as NativeState);
+        for (const stream of this.eventStreams) stream.push(event);
+        return;
+      }
+      case Message.WaitDone:
+        return this.waits.done(a as number, b as readonly [number, readonly NativeState[]]);
+      case Message.Closed:
+        return this.onClosed?.((a as [string, number][]).map(([name, version]) => ({ name, version })));
+    }
+  }
+
+  private report(error: AspiredError): void {
+    try {
+      this.settings.onError(error);
+    } catch (thrown) {
+      process.emitWarning(`onError threw: ${messageOf(thrown)}`, { type: 'AspiredWarning' });
+    }
+  }
+
+  // ------------------------------------------------------------------- closing
+
+  /**
+   * Ends the manager: stops its sources, cancels loads and retries, lets readers drain for `drainTimeoutMs` (10,000),
+   * unloads everything, joins the threads. Nothing can be acquired from the call on. Resolves with what was still held or
+   * busy at the deadline and so was not unloaded. A second call returns the same promise.
+   */
+  close(options: { readonly drainTimeoutMs?: number } = {}): Promise<CloseResult> {
+    if (this.closing) return this.closing;
+    checkKeys('options', options, ['drainTimeoutMs']);
+    const drainTimeoutMs = checkInteger('drainTimeoutMs', options.drainTimeoutMs, 10_000, 0, 2 ** 31 - 1);
+    this.closed = true;
+    for (const end of [...this.onClose]) end();
+    this.registry.shut();
+    this.core.ref();
+    this.closing = new Promise((resolve) => {
+      this.onClosed = (abandoned) => {
+        for (const stream of [...this.eventStreams]) stream.end();
+        this.core.unref();
+        this.core.join();
+        resolve({ abandoned });
+      };
+    });
+    this.core.close(drainTimeoutMs);
+    if (this.settings.manageStateIntervalMs === 0) this.crankUntilClosed();
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** @internal Sources end with the manager; returns the way to unregister. */
+  [kOnClose](end: () => void): () => void {
+    this.checkOpen();
+    this.onClose.add(end);
+    return () => this.onClose.delete(end);
+  }
+
+  // Without a thread nobody else turns the crank while readers drain.
+  private crankUntilClosed(): void {
+    const timer = setInterval(() => this.core.step(), 1);
+    const stop = (): void => clearInterval(timer);
+    void this.closing?.then(stop, stop);
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw closedError();
+  }
+}
+
+function closedError(): AspiredError {
+  return new AspiredError('ERR_MANAGER_CLOSED', 'The manager is closing or closed.');
+}

@@ -1,0 +1,195 @@
+// The reader registry: how a servable is read without leaving JavaScript.
+//
+// Each isolate has its own. Name -> stream -> version entry, with the servable and a count of leases. To acquire is a
+// Map look-up and `leases++`; to release is `leases--`. The core opens and closes entries by messages. Acquire is
+// synchronous, and a message is handled by the event loop, so when a close is handled no acquire is half done: the entry
+// leaves the registry at once, and the core hears `drained` when its last lease is back. No atomics, no crossing into
+// native code, and no lease outlives its servable. A held lease delays its own version and nothing else.
+//
+// Labels bind here. A label is intent: it may name a version that is not open yet, and binds when that opens; until then
+// it keeps the entry it was bound to.
+import type { ServableId } from '../types.js';
+
+/** One version, as readers see it. */
+export class VersionEntry {
+  readonly id: ServableId;
+  readonly token: number;
+  servable: unknown;
+  leases = 0;
+  /** Epoch of the close that waits for the drain; 0 when none does. */
+  closing = 0;
+  open = false;
+  aspired = true;
+  readonly registry: Registry;
+
+  constructor(registry: Registry, id: ServableId, token: number, servable: unknown) {
+    this.registry = registry;
+    this.id = id;
+    this.token = token;
+    this.servable = servable;
+  }
+}
+
+/** Gives a lease back. */
+export function release(entry: VersionEntry): void {
+  if (--entry.leases === 0 && entry.closing !== 0) entry.registry.onDrained(entry);
+}
+
+/** Index of the first element whose version is not below `version`. */
+function lowerBound<T>(sorted: readonly T[], version: number, versionOf: (element: T) => number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (versionOf(sorted[middle] as T) < version) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+const entryVersion = (entry: VersionEntry): number => entry.id.version;
+const itself = (version: number): number => version;
+
+/** What readers know of one servable. */
+export class Stream {
+  readonly name: string;
+  /** What a plain name resolves to. */
+  current: VersionEntry | undefined = undefined;
+  latest: VersionEntry | undefined = undefined;
+  earliest: VersionEntry | undefined = undefined;
+  /** Open entries, ascending. */
+  readonly entries: VersionEntry[] = [];
+  /** Ascending. */
+  aspired: readonly number[] = [];
+  primary: number | undefined = undefined;
+  /** Label -> version, as it was asked for. */
+  labels: ReadonlyMap<string, number> | undefined = undefined;
+  /** Label -> entry, as it is. */
+  readonly bound = new Map<string, VersionEntry>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  find(version: number): VersionEntry | undefined {
+    const entry = this.entries[lowerBound(this.entries, version, entryVersion)];
+    return entry?.id.version === version ? entry : undefined;
+  }
+
+  isAspired(version: number): boolean {
+    return this.aspired[lowerBound(this.aspired, version, itself)] === version;
+  }
+
+  /** Works out what requests resolve to; after each change, so that reading costs nothing. */
+  resolve(): void {
+    let first: VersionEntry | undefined;
+    let last: VersionEntry | undefined;
+    for (const entry of this.entries) {
+      if (!entry.aspired) continue;
+      first ??= entry;
+      last = entry;
+    }
+    // Aspired versions come first; without one, what is still open serves.
+    this.earliest = first ?? this.entries[0];
+    this.latest = last ?? this.entries[this.entries.length - 1];
+    const primary = this.primary === undefined ? undefined : this.find(this.primary);
+    this.current = primary ?? this.latest;
+    this.bindLabels();
+  }
+
+  private bindLabels(): void {
+    for (const [label, entry] of this.bound) {
+      if (!entry.open || !this.labels?.has(label)) this.bound.delete(label);
+    }
+    for (const [label, version] of this.labels ?? []) {
+      const entry = this.find(version);
+      if (entry) this.bound.set(label, entry);
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0 && this.aspired.length === 0 && this.primary === undefined && !this.labels?.size;
+  }
+}
+
+/** The registry of one manager in one isolate. */
+export class Registry {
+  /** Hot path: read directly by the manager. */
+  streams = new Map<string, Stream>();
+  /** Closed entries whose leases are not all back. */
+  private readonly draining = new Set<VersionEntry>();
+
+  /** `tellDrained` is called once per close, when the last lease of the entry is back. */
+  constructor(private readonly tellDrained: (entry: VersionEntry) => void) {}
+
+  onDrained(entry: VersionEntry): void {
+    this.draining.delete(entry);
+    this.tellDrained(entry);
+  }
+
+  /** The entries of a servable that are open or draining. */
+  entriesOf(name: string): VersionEntry[] {
+    const draining = [...this.draining].filter(({ id }) => id.name === name);
+    return [...(this.streams.get(name)?.entries ?? []), ...draining];
+  }
+
+  private streamOf(name: string): Stream {
+    let stream = this.streams.get(name);
+    if (!stream) this.streams.set(name, (stream = new Stream(name)));
+    return stream;
+  }
+
+  /** Takes over intent that the core has accepted; `aspired` ascending. What is undefined stays. */
+  setIntent(
+    name: string,
+    aspired: readonly number[] | undefined,
+    labels: ReadonlyMap<string, number> | undefined,
+    primary: number | null | undefined,
+  ): void {
+    const stream = this.streamOf(name);
+    if (aspired) {
+      stream.aspired = aspired;
+      for (const entry of stream.entries) entry.aspired = stream.isAspired(entry.id.version);
+    }
+    if (labels) stream.labels = labels;
+    if (primary !== undefined) stream.primary = primary ?? undefined;
+    this.changed(stream);
+  }
+
+  /** The core opened the entry: it can be acquired. Ends a close that waits for its drain. */
+  open(entry: VersionEntry): void {
+    const stream = this.streamOf(entry.id.name);
+    this.draining.delete(entry);
+    entry.closing = 0;
+    entry.open = true;
+    entry.aspired = stream.isAspired(entry.id.version);
+    stream.entries.splice(lowerBound(stream.entries, entry.id.version, entryVersion), 0, entry);
+    this.changed(stream);
+  }
+
+  /** The core closed the entry: nobody acquires it any more. */
+  close(entry: VersionEntry, epoch: number): void {
+    const stream = this.streamOf(entry.id.name);
+    entry.closing = epoch;
+    entry.open = false;
+    const index = stream.entries.indexOf(entry);
+    if (index >= 0) stream.entries.splice(index, 1);
+    this.changed(stream);
+    if (entry.leases === 0) this.tellDrained(entry);
+    else this.draining.add(entry);
+  }
+
+  /** Nothing is found any more; leases are still given back. */
+  shut(): void {
+    for (const stream of this.streams.values()) {
+      stream.entries.length = 0;
+      stream.aspired = [];
+      stream.current = stream.latest = stream.earliest = undefined;
+    }
+    this.streams = new Map();
+  }
+
+  private changed(stream: Stream): void {
+    stream.resolve();
+    if (stream.isEmpty) this.streams.delete(stream.name);
+  }
+}
