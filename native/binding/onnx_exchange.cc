@@ -45,7 +45,7 @@ void OnnxExchange::Reserve(Napi::Env env, size_t words) {
       env, num_words * sizeof(double) + kNumBytes);
   uint8_t* data = static_cast<uint8_t*>(buffer.Data());
   if (num_words_ > 0) {
-    std::memcpy(data, words_, words_written_ * sizeof(double));
+    std::memcpy(data, words_, num_words_ * sizeof(double));
     std::memcpy(data + num_words * sizeof(double), bytes_, kNumBytes);
   }
   buffer_ = Napi::Persistent(buffer);

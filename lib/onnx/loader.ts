@@ -1,0 +1,66 @@
+// onnxLoader: versions of ONNX models for a manager.
+import { AspiredError } from '../errors.js';
+import { invalidOption } from '../options.js';
+import type { LoadContext, Loader, ResourceAllocation } from '../types.js';
+import { loadSession } from './engine.js';
+import { modelBytes, resolveModel } from './model-path.js';
+import { checkLoaderOptions, toWarmup } from './options.js';
+import { findRuntime } from './runtime.js';
+import { NativeOnnxServable } from './servable.js';
+import type { OnnxLoaderOptions, OnnxServable } from './types.js';
+
+/** Where a manager puts its threads, as opaque native values: into the load context, into the second argument of unload. */
+const LOAD_THREADS = Symbol.for('aspired.loadThreads');
+const UNLOAD_THREADS = Symbol.for('aspired.unloadThreads');
+
+/** Loaded memory over the size of the files, as measured for the runtime's default allocator, rounded up. */
+const MEMORY_PER_BYTE = 1.7;
+
+function threadsIn(context: unknown, key: symbol): unknown {
+  return (context as Record<symbol, unknown> | undefined)?.[key];
+}
+
+/**
+ * A loader for one version of an ONNX model: made on the load threads of the manager, given back to the system on its
+ * unload threads; called by hand it uses a thread of the engine. Needs the library that onnxruntime-node brings, and looks
+ * for it only when a model is loaded.
+ *
+ * `load` rejects with ERR_MODEL_NOT_FOUND, ERR_MODEL_UNREADABLE, ERR_MODEL_INVALID, ERR_ONNX_RUNTIME_NOT_FOUND,
+ * ERR_ONNX_RUNTIME_UNSUPPORTED, ERR_WARMUP_FAILED, ERR_INVALID_ARGUMENT (an option that the runtime refuses), or, when its
+ * signal fires, with the signal's reason as soon as the runtime has let go of the model.
+ *
+ * @param path A .onnx file, or a directory that holds `model.onnx` or exactly one .onnx file.
+ * @throws AspiredError ERR_INVALID_ARGUMENT or ERR_UNKNOWN_OPTION, at once.
+ */
+export function onnxLoader(path: string, options: OnnxLoaderOptions = {}): Loader<OnnxServable> {
+  if (typeof path !== 'string' || path === '') throw invalidOption('path', 'a non-empty string', path);
+  const { warmup, ...checked } = checkLoaderOptions(options);
+
+  async function load(context: LoadContext): Promise<OnnxServable> {
+    const signal = (context as LoadContext | undefined)?.signal;
+    signal?.throwIfAborted();
+    const runtimePath = findRuntime(checked.runtimePath);
+    const modelPath = await resolveModel(path);
+    const warmups = checked.warmupInputs.map(toWarmup);
+    signal?.throwIfAborted();
+    try {
+      const request = { ...checked.request, runtimePath, modelPath, warmups };
+      const session = await loadSession(request, threadsIn(context, LOAD_THREADS), signal);
+      return new NativeOnnxServable(session, modelPath);
+    } catch (error) {
+      if (signal?.aborted && error instanceof AspiredError && error.code === 'ERR_LOAD_CANCELLED') throw signal.reason;
+      throw error;
+    }
+  }
+
+  async function estimateResources(): Promise<ResourceAllocation> {
+    return { ram: Math.ceil((await modelBytes(path)) * MEMORY_PER_BYTE) };
+  }
+
+  async function unload(servable: OnnxServable, context?: unknown): Promise<void> {
+    if (!(servable instanceof NativeOnnxServable)) throw invalidOption('servable', 'what load() answered', servable);
+    await servable.unload(threadsIn(context, UNLOAD_THREADS));
+  }
+
+  return { estimateResources, load, unload, ...(warmup === undefined ? {} : { warmup }) };
+}
