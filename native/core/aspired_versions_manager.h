@@ -179,9 +179,9 @@ class AspiredVersionsManager
 
   // Drops everything, waits for drains and loads until `drain_timeout` has
   // passed, abandons what is left, stops the threads, settles what is pending.
-  // Then `done` is called, once, on the loop's thread (in Step() without one);
-  // its argument is what was abandoned. Every other call fails with
-  // ERR_MANAGER_CLOSED from now on. A second Close() is an error.
+  // Then `done` is called, once, after the last event; its argument is what was
+  // abandoned. Every other call fails with ERR_MANAGER_CLOSED from now on. A
+  // second Close() is an error.
   Status Close(Duration drain_timeout, CloseDone done);
   // Ends the threads without waiting for loads: for an environment that dies.
   // Nothing is unloaded, no `done` is called. Waits at most `wait` for the loop.

@@ -386,7 +386,12 @@ void AspiredVersionsManager::FinishCloseIfDone() {
     std::lock_guard<std::mutex> lock(loop_mu_);
     stop_ = true;
   }
-  if (done) done(std::move(abandoned));
+  // As an effect: another thread may still be delivering the last events.
+  basic_->PushEffect(
+      [done = std::move(done), abandoned = std::move(abandoned)] {
+        if (done) done(abandoned);
+      });
+  basic_->Flush();
 }
 
 void AspiredVersionsManager::SettleAll() {
