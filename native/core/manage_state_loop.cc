@@ -366,8 +366,7 @@ void AspiredVersionsManager::FinishCloseIfDone() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     if (!closing_ || closed_) return;
-    bool any = false;
-    for (const auto& [name, stream] : streams_) any |= !stream->records.empty();
+    const bool any = basic_->num_managed() > 0;
     if (any && options_.clock->Now() < close_deadline_) return;
     closed_ = true;
     abandoned =
