@@ -1,4 +1,4 @@
-import { AspiredError, messageOf } from '../errors.js';
+import { type AspiredError, messageOf } from '../errors.js';
 import { EventStream } from '../monitor/event-stream.js';
 import {
   harnessStates,
@@ -9,7 +9,7 @@ import {
   type NativeTransitionResult,
   native,
 } from '../native/binding.js';
-import { checkInteger, checkKeys, checkName, checkSignal, describe, invalidOption } from '../options.js';
+import { checkInteger, checkKeys, checkName, checkSignal } from '../options.js';
 import type {
   AspiredVersion,
   AspiredVersionsOptions,
@@ -24,10 +24,10 @@ import type {
 } from '../types.js';
 import { checkIntent, checkLabels, checkList, checkPrimary } from './aspired-list.js';
 import { Decisions } from './decisions.js';
-import { LeakDetector, ServableHandle } from './handle.js';
 import { LoaderRunner } from './loader-runner.js';
 import { type AspiredVersionsManagerOptions, checkManagerOptions, MAX_THREADS, type ManagerSettings } from './manager-options.js';
-import { Registry, release, type VersionEntry } from './registry.js';
+import { Registry, type VersionEntry } from './registry.js';
+import { ServableReader } from './servable-reader.js';
 import { Transitions } from './transitions.js';
 import { Waits } from './waits.js';
 
@@ -58,29 +58,28 @@ const kOnClose: unique symbol = Symbol.for('aspired.onClose') as never;
  * A manager belongs to the thread that made it. It keeps the process alive only while something of it is awaited
  * (`transition.settled`, a wait, close()). End it with {@link close}.
  */
-export class AspiredVersionsManager implements AspiredVersionsTarget, AsyncDisposable {
+export class AspiredVersionsManager extends ServableReader implements AspiredVersionsTarget, AsyncDisposable {
   private readonly settings: ManagerSettings;
   private readonly core: NativeManager;
-  private readonly registry: Registry;
   private readonly runner: LoaderRunner;
   private readonly decisions: Decisions;
   private readonly transitions: Transitions;
   private readonly waits: Waits;
-  private readonly leaks = new LeakDetector();
   private readonly eventStreams = new Set<EventStream>();
   private readonly onClose = new Set<() => void>();
-  private acquired = 0;
-  private closed = false;
   private closing: Promise<CloseResult> | undefined;
   private onClosed: ((abandoned: readonly ServableId[]) => void) | undefined;
 
   /** @throws AspiredError ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION */
   constructor(options: AspiredVersionsManagerOptions = {}) {
     const checked = checkManagerOptions(options);
+    super(
+      new Registry((entry) => this.core.drained(entry.id.name, entry.id.version, entry.closing)),
+      checked.settings.leakMask,
+    );
     this.settings = checked.settings;
     const core = (): NativeManager => this.core;
     const report = (error: AspiredError): void => this.report(error);
-    this.registry = new Registry((entry) => this.core.drained(entry.id.name, entry.id.version, entry.closing));
     this.runner = new LoaderRunner(core, this.registry, this.settings, report);
     const errorOf = this.runner.errorOf.bind(this.runner);
     this.transitions = new Transitions(core, errorOf);
@@ -134,112 +133,6 @@ export class AspiredVersionsManager implements AspiredVersionsTarget, AsyncDispo
     const status = this.core.setIntent(name, { labels: checkedLabels && [...checkedLabels], primary });
     if (status) throw this.runner.errorOf(status, { name, version: 0 });
     this.registry.setIntent(name, undefined, checkedLabels, primary);
-  }
-
-  // ------------------------------------------------------------------- reading
-
-  /**
-   * A lease on the version that the request resolves to. Release it.
-   *
-   * A plain name (or 'latest' without a primary) is the primary when that is available, otherwise the latest available
-   * aspired version, otherwise the latest one that is still there. A version given by number never falls back.
-   *
-   * @throws AspiredError ERR_SERVABLE_NOT_FOUND, ERR_LABEL_NOT_AVAILABLE, ERR_MANAGER_CLOSED
-   */
-  getServableHandle<T = unknown>(request: ServableRequest): ServableHandle<T> {
-    const entry = this.resolve(request);
-    entry.leases++;
-    const handle = new ServableHandle<T>(entry);
-    if ((++this.acquired & this.settings.leakMask) === 0) this.leaks.watch(handle, entry);
-    return handle;
-  }
-
-  /**
-   * Runs `use` with the servable, and gives the lease back when the promise it returns has settled, or it throws.
-   * Rejects as getServableHandle() throws.
-   */
-  async withServable<T = unknown, R = unknown>(
-    request: ServableRequest,
-    use: (servable: T, id: ServableId) => R | PromiseLike<R>,
-  ): Promise<R> {
-    const entry = this.resolve(request);
-    entry.leases++;
-    try {
-      return await use(entry.servable as T, entry.id);
-    } finally {
-      release(entry);
-    }
-  }
-
-  /** withServable() for a function that is synchronous. */
-  withServableSync<T = unknown, R = unknown>(request: ServableRequest, use: (servable: T, id: ServableId) => R): R {
-    const entry = this.resolve(request);
-    entry.leases++;
-    try {
-      return use(entry.servable as T, entry.id);
-    } finally {
-      release(entry);
-    }
-  }
-
-  private resolve(request: ServableRequest): VersionEntry {
-    if (typeof request === 'string') {
-      const entry = this.registry.streams.get(request)?.current;
-      if (entry !== undefined) return entry;
-    } else if (typeof request === 'object' && request !== null) {
-      const stream = this.registry.streams.get(request.name);
-      if (stream !== undefined) {
-        const { version, label } = request;
-        let entry: VersionEntry | undefined;
-        if (label !== undefined) entry = version === undefined ? stream.bound.get(label) : undefined;
-        else if (version === undefined) entry = stream.current;
-        else if (typeof version === 'number') entry = stream.find(version);
-        else if (version === 'latest') entry = stream.latest;
-        else if (version === 'earliest') entry = stream.earliest;
-        if (entry !== undefined) return entry;
-      }
-    }
-    throw this.notFound(request);
-  }
-
-  private notFound(request: ServableRequest): AspiredError {
-    if (this.closed) return closedError();
-    const { name, version, label } = typeof request === 'string' ? { name: request } : (request ?? {});
-    try {
-      checkName(name);
-      if (typeof request !== 'string') checkKeys('request', request, ['name', 'version', 'label']);
-    } catch (error) {
-      return error as AspiredError;
-    }
-    if (label !== undefined) {
-      if (version !== undefined) return invalidOption('request', 'a version or a label, not both', request);
-      return new AspiredError('ERR_LABEL_NOT_AVAILABLE', `Label ${describe(label)} of ${name} has no available version.`);
-    }
-    const wanted = version === undefined ? '' : typeof version === 'number' ? ` in version ${version}` : ` (${version})`;
-    const open = this.registry.streams.get(name as string)?.entries.map(({ id }) => id.version) ?? [];
-    const there = open.length > 0 ? `available: ${open.join(', ')}` : 'no version is available';
-    return new AspiredError('ERR_SERVABLE_NOT_FOUND', `Servable ${name}${wanted} was not found; ${there}.`);
-  }
-
-  /** The versions that can be acquired. */
-  listAvailableServableIds(): ServableId[] {
-    this.checkOpen();
-    const ids: ServableId[] = [];
-    for (const { entries } of this.registry.streams.values()) for (const { id } of entries) ids.push(id);
-    return ids;
-  }
-
-  /** A lease on every available version, by 'name/version'. Release each. */
-  getAvailableServableHandles<T = unknown>(): Map<string, ServableHandle<T>> {
-    this.checkOpen();
-    const handles = new Map<string, ServableHandle<T>>();
-    for (const { entries } of this.registry.streams.values()) {
-      for (const entry of entries) {
-        entry.leases++;
-        handles.set(`${entry.id.name}/${entry.id.version}`, new ServableHandle<T>(entry));
-      }
-    }
-    return handles;
   }
 
   // ------------------------------------------------------------------- watching
@@ -445,12 +338,4 @@ export class AspiredVersionsManager implements AspiredVersionsTarget, AsyncDispo
     const stop = (): void => clearInterval(timer);
     void this.closing?.then(stop, stop);
   }
-
-  private checkOpen(): void {
-    if (this.closed) throw closedError();
-  }
-}
-
-function closedError(): AspiredError {
-  return new AspiredError('ERR_MANAGER_CLOSED', 'The manager is closing or closed.');
 }

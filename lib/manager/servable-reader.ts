@@ -1,0 +1,134 @@
+import { AspiredError } from '../errors.js';
+import { checkKeys, checkName, describe, invalidOption } from '../options.js';
+import type { ServableId, ServableRequest } from '../types.js';
+import { LeakDetector, ServableHandle } from './handle.js';
+import { type Registry, release, type VersionEntry } from './registry.js';
+
+/**
+ * The side of a manager that readers see: synchronous look-ups in the registry of this isolate, which never wait for a
+ * load and never cross into native code.
+ */
+export abstract class ServableReader {
+  private readonly leaks = new LeakDetector();
+  private acquired = 0;
+  /** Nothing is found any more. */
+  protected closed = false;
+
+  /** @internal A handle is watched for leaks when (count & leakMask) is 0; -1 watches none. */
+  constructor(
+    protected readonly registry: Registry,
+    private readonly leakMask: number,
+  ) {}
+
+  /**
+   * A lease on the version that the request resolves to. Release it.
+   *
+   * A plain name (or 'latest' without a primary) is the primary when that is available, otherwise the latest available
+   * aspired version, otherwise the latest one that is still there. A version given by number never falls back.
+   *
+   * @throws AspiredError ERR_SERVABLE_NOT_FOUND, ERR_LABEL_NOT_AVAILABLE, ERR_MANAGER_CLOSED
+   */
+  getServableHandle<T = unknown>(request: ServableRequest): ServableHandle<T> {
+    const entry = this.resolve(request);
+    entry.leases++;
+    const handle = new ServableHandle<T>(entry);
+    if ((++this.acquired & this.leakMask) === 0) this.leaks.watch(handle, entry);
+    return handle;
+  }
+
+  /**
+   * Runs `use` with the servable, and gives the lease back when the promise it returns has settled, or it throws.
+   * Rejects as getServableHandle() throws.
+   */
+  async withServable<T = unknown, R = unknown>(
+    request: ServableRequest,
+    use: (servable: T, id: ServableId) => R | PromiseLike<R>,
+  ): Promise<R> {
+    const entry = this.resolve(request);
+    entry.leases++;
+    try {
+      return await use(entry.servable as T, entry.id);
+    } finally {
+      release(entry);
+    }
+  }
+
+  /** withServable() for a function that is synchronous. */
+  withServableSync<T = unknown, R = unknown>(request: ServableRequest, use: (servable: T, id: ServableId) => R): R {
+    const entry = this.resolve(request);
+    entry.leases++;
+    try {
+      return use(entry.servable as T, entry.id);
+    } finally {
+      release(entry);
+    }
+  }
+
+  private resolve(request: ServableRequest): VersionEntry {
+    if (typeof request === 'string') {
+      const entry = this.registry.streams.get(request)?.current;
+      if (entry !== undefined) return entry;
+    } else if (typeof request === 'object' && request !== null) {
+      const stream = this.registry.streams.get(request.name);
+      if (stream !== undefined) {
+        const { version, label } = request;
+        let entry: VersionEntry | undefined;
+        if (label !== undefined) entry = version === undefined ? stream.bound.get(label) : undefined;
+        else if (version === undefined) entry = stream.current;
+        else if (typeof version === 'number') entry = stream.find(version);
+        else if (version === 'latest') entry = stream.latest;
+        else if (version === 'earliest') entry = stream.earliest;
+        if (entry !== undefined) return entry;
+      }
+    }
+    throw this.notFound(request);
+  }
+
+  private notFound(request: ServableRequest): AspiredError {
+    if (this.closed) return closedError();
+    const { name, version, label } = typeof request === 'string' ? { name: request } : (request ?? {});
+    try {
+      checkName(name);
+      if (typeof request !== 'string') checkKeys('request', request, ['name', 'version', 'label']);
+    } catch (error) {
+      return error as AspiredError;
+    }
+    if (label !== undefined) {
+      if (version !== undefined) return invalidOption('request', 'a version or a label, not both', request);
+      return new AspiredError('ERR_LABEL_NOT_AVAILABLE', `Label ${describe(label)} of ${name} has no available version.`);
+    }
+    const wanted = version === undefined ? '' : typeof version === 'number' ? ` in version ${version}` : ` (${version})`;
+    const open = this.registry.streams.get(name as string)?.entries.map(({ id }) => id.version) ?? [];
+    const there = open.length > 0 ? `available: ${open.join(', ')}` : 'no version is available';
+    return new AspiredError('ERR_SERVABLE_NOT_FOUND', `Servable ${name}${wanted} was not found; ${there}.`);
+  }
+
+  /** The versions that can be acquired. */
+  listAvailableServableIds(): ServableId[] {
+    this.checkOpen();
+    const ids: ServableId[] = [];
+    for (const { entries } of this.registry.streams.values()) for (const { id } of entries) ids.push(id);
+    return ids;
+  }
+
+  /** A lease on every available version, by 'name/version'. Release each. */
+  getAvailableServableHandles<T = unknown>(): Map<string, ServableHandle<T>> {
+    this.checkOpen();
+    const handles = new Map<string, ServableHandle<T>>();
+    for (const { entries } of this.registry.streams.values()) {
+      for (const entry of entries) {
+        entry.leases++;
+        handles.set(`${entry.id.name}/${entry.id.version}`, new ServableHandle<T>(entry));
+      }
+    }
+    return handles;
+  }
+
+  protected checkOpen(): void {
+    if (this.closed) throw closedError();
+  }
+}
+
+export function closedError(): AspiredError {
+  return new AspiredError('ERR_MANAGER_CLOSED', 'The manager is closing or closed.');
+}
