@@ -8,6 +8,7 @@ set(ASPIRED_CORE_SOURCES
   native/concurrency/work_threads.cc
   native/core/aspired_versions_manager.cc
   native/core/basic_manager.cc
+  native/core/load_and_unload.cc
   native/core/loader_harness.cc
   native/core/manage_state_loop.cc
   native/core/servable_state_monitor.cc

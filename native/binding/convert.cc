@@ -69,9 +69,9 @@ Napi::Value ToJs(Napi::Env env, const TransitionResult& result) {
   Napi::Array versions = Napi::Array::New(env, result.versions.size());
   for (uint32_t i = 0; i < result.versions.size(); ++i) {
     const auto& v = result.versions[i];
-    versions.Set(i, Tuple(env, {Number(env, static_cast<double>(v.version)),
-                                State(env, v.manager_state),
-                                ToJs(env, v.error)}));
+    versions.Set(i,
+                 Tuple(env, {Number(env, static_cast<double>(v.version)),
+                             State(env, v.manager_state), ToJs(env, v.error)}));
   }
   return Tuple(env, {Text(env, result.name),
                      Napi::Boolean::New(env, result.superseded), versions});
@@ -90,14 +90,14 @@ Napi::Value ToJs(Napi::Env env, const ServableVersionState& s) {
 
 Napi::Value ToJs(Napi::Env env, const ServableAction& action) {
   const bool load = action.kind == PolicyAction::Kind::kLoad;
-  return Tuple(env, {Text(env, load ? "load" : "unload"),
-                     Text(env, action.id.name),
-                     Number(env, static_cast<double>(action.id.version))});
+  return Tuple(env,
+               {Text(env, load ? "load" : "unload"), Text(env, action.id.name),
+                Number(env, static_cast<double>(action.id.version))});
 }
 
 Napi::Value ToJs(Napi::Env env, const ServableId& id) {
-  return Tuple(env, {Text(env, id.name),
-                     Number(env, static_cast<double>(id.version))});
+  return Tuple(
+      env, {Text(env, id.name), Number(env, static_cast<double>(id.version))});
 }
 
 Status StatusFromJs(const Napi::CallbackInfo& info, size_t first) {

@@ -30,17 +30,16 @@ void JsLink::Post(Message kind, double a, MakeValue b) {
 }
 
 void JsLink::Post(Message kind, MakeValue a) {
-  queue_->Post([self = shared_from_this(), kind, a = std::move(a)](
-                   Napi::Env env) {
-    self->Dispatch(env, kind, a(env), env.Undefined());
-  });
+  queue_->Post(
+      [self = shared_from_this(), kind, a = std::move(a)](Napi::Env env) {
+        self->Dispatch(env, kind, a(env), env.Undefined());
+      });
 }
 
 void JsLink::Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                       const Napi::Value& b) {
   if (dispatch_.IsEmpty()) return;
-  dispatch_.Call(
-      {Napi::Number::New(env, static_cast<double>(kind)), a, b});
+  dispatch_.Call({Napi::Number::New(env, static_cast<double>(kind)), a, b});
 }
 
 void JsLink::LoadDone(uint64_t token, LoadOutcome outcome) {

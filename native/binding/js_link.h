@@ -1,5 +1,5 @@
-// JsLink: the connection of one manager to the JavaScript object that dispatches
-// its messages; and what the core sees of JavaScript through it.
+// JsLink: the connection of one manager to the JavaScript object that
+// dispatches its messages; and what the core sees of JavaScript through it.
 //
 // A message is one call of dispatch(kind, a, b). All messages of a manager go
 // through one queue, in the order of the state changes they tell of.

@@ -95,8 +95,8 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
 
 ManagerWrap::ManagerWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<ManagerWrap>(info), env_data_(EnvData::Of(info.Env())) {
-  link_ = std::make_shared<JsLink>(env_data_.queue(),
-                                   info[1].As<Napi::Function>());
+  link_ =
+      std::make_shared<JsLink>(env_data_.queue(), info[1].As<Napi::Function>());
   manager_ = AspiredVersionsManager::Create(
       OptionsFromJs(info[0].As<Napi::Object>(), link_));
   teardown_ = env_data_.AddTeardown([this] {
@@ -140,16 +140,15 @@ Napi::Value ManagerWrap::SetAspiredVersions(const Napi::CallbackInfo& info) {
   const Status status = manager_->SetAspiredVersions(
       StringFrom(info[0]), std::move(list), IntentFromJs(info[4]),
       [link = link_, transition](const TransitionResult& result) {
-        link->Post(Message::kSettled, transition, [result](Napi::Env e) {
-          return ToJs(e, result);
-        });
+        link->Post(Message::kSettled, transition,
+                   [result](Napi::Env e) { return ToJs(e, result); });
       });
   return status.ok() ? Napi::Number::New(env, transition) : ToJs(env, status);
 }
 
 Napi::Value ManagerWrap::SetIntent(const Napi::CallbackInfo& info) {
-  return ToJs(info.Env(), manager_->SetIntent(StringFrom(info[0]),
-                                              IntentFromJs(info[1])));
+  return ToJs(info.Env(),
+              manager_->SetIntent(StringFrom(info[0]), IntentFromJs(info[1])));
 }
 
 // (name) -> {labels: [[label, version], ...], primary: number | null}
@@ -207,9 +206,8 @@ Napi::Value ManagerWrap::CollectActions(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ManagerWrap::PerformActions(const Napi::CallbackInfo& info) {
-  return ToJsArray(
-      info.Env(),
-      manager_->PerformActions(ActionsFromJs(info[0].As<Napi::Array>())));
+  return ToJsArray(info.Env(), manager_->PerformActions(
+                                   ActionsFromJs(info[0].As<Napi::Array>())));
 }
 
 // ([[name, version | undefined], ...], goal) -> wait
@@ -281,10 +279,10 @@ Napi::Value ManagerWrap::GetStats(const Napi::CallbackInfo& info) {
 Napi::Value ManagerWrap::GetNextDue(const Napi::CallbackInfo& info) {
   const auto due = manager_->NextDue();
   if (!due) return info.Env().Undefined();
-  return Napi::Number::New(
-      info.Env(), std::chrono::duration<double, std::milli>(
-                      *due - std::chrono::steady_clock::now())
-                      .count());
+  return Napi::Number::New(info.Env(),
+                           std::chrono::duration<double, std::milli>(
+                               *due - std::chrono::steady_clock::now())
+                               .count());
 }
 
 Napi::Value ManagerWrap::GetLoadThreads(const Napi::CallbackInfo& info) {
@@ -328,11 +326,11 @@ void ManagerWrap::Subscribe(const Napi::CallbackInfo& info) {
   if (!info[0].ToBoolean()) {
     events_.reset();
   } else if (events_ == nullptr) {
-    events_ = manager_->bus()->Subscribe([link = link_](
-                                             const ServableState& state) {
-      link->Post(Message::kEvent,
-                 [state](Napi::Env env) { return ToJs(env, state); });
-    });
+    events_ =
+        manager_->bus()->Subscribe([link = link_](const ServableState& state) {
+          link->Post(Message::kEvent,
+                     [state](Napi::Env env) { return ToJs(env, state); });
+        });
   }
 }
 

@@ -247,17 +247,17 @@ void AspiredVersionsManager::ManageLocked(Stream& stream, int64_t version,
   const ServableId id{stream.name, version};
   record.source_error = !error.ok();
   if (record.failures == 0) record.last_error = error;
-  Status s = error.ok()
-                 ? basic_->ManageServable(id, loader)
-                 : basic_->ManageServableWithError(id, std::move(error), loader);
+  Status s = error.ok() ? basic_->ManageServable(id, loader)
+                        : basic_->ManageServableWithError(id, std::move(error),
+                                                          loader);
   assert(s.ok());
 }
 
 void AspiredVersionsManager::DisposeLocked(std::unique_ptr<Loader> loader) {
   if (loader == nullptr) return;
   // Its destructor is foreign code: not under the lock.
-  basic_->PushEffect(
-      [l = std::shared_ptr<Loader>(std::move(loader))]() mutable { l.reset(); });
+  basic_->PushEffect([l = std::shared_ptr<Loader>(
+                          std::move(loader))]() mutable { l.reset(); });
 }
 
 // ------------------------------------------------------------------ events
@@ -346,8 +346,8 @@ std::vector<ServableVersionState> AspiredVersionsManager::GetVersionStates(
       row.retry_in_ms =
           std::chrono::duration<double, std::milli>(*due - now).count();
     }
-    degraded |= row.aspired && !row.error.ok() &&
-                row.state != HarnessState::kReady;
+    degraded |=
+        row.aspired && !row.error.ok() && row.state != HarnessState::kReady;
     states.push_back(std::move(row));
   }
   for (auto& row : states) row.degraded = degraded;

@@ -8,8 +8,8 @@
 //
 // What a list does to a version that
 //   is new                           it is managed: New, Start
-//   is resident or on its way        nothing; the loader of the list dies unused
-//   is resident and was dropped      it is aspired again, without a load
+//   is resident or on its way        nothing; the loader of the list dies
+//   unused is resident and was dropped      it is aspired again, without a load
 //   is draining                      its unload is revoked, without a load
 //   is ending, or being cancelled    it starts anew with the loader of the list
 //                                    as soon as the old incarnation is gone
@@ -17,7 +17,8 @@
 //                                    (unless enable_reload... is off)
 //   and, when the list lacks it, one that
 //   waits for its load or for a retry   it ends at once
-//   is in a load attempt                the attempt is cancelled; whatever comes
+//   is in a load attempt                the attempt is cancelled; whatever
+//   comes
 //                                       of it is never visible
 //   is resident                         the policy decides when it goes
 //
@@ -155,7 +156,8 @@ class AspiredVersionsManager
   std::vector<ServableAction> CollectActions(const std::string& name) const;
   // Performs actions in the order given. One status per action; one that the
   // state of its version does not allow is an error and changes nothing.
-  std::vector<Status> PerformActions(const std::vector<ServableAction>& actions);
+  std::vector<Status> PerformActions(
+      const std::vector<ServableAction>& actions);
 
   // Highest version first.
   std::vector<ServableVersionState> GetVersionStates(
@@ -184,7 +186,8 @@ class AspiredVersionsManager
   // second Close() is an error.
   Status Close(Duration drain_timeout, CloseDone done);
   // Ends the threads without waiting for loads: for an environment that dies.
-  // Nothing is unloaded, no `done` is called. Waits at most `wait` for the loop.
+  // Nothing is unloaded, no `done` is called. Waits at most `wait` for the
+  // loop.
   void Terminate(Duration wait);
   // Joins the loop's thread. REQUIRES: `done` of Close() was called.
   void Join();
@@ -214,8 +217,8 @@ class AspiredVersionsManager
     std::map<int64_t, Record> records;
     std::vector<std::unique_ptr<Transition>> transitions;
     StreamIntent intent;
-    bool dirty = false;        // in dirty_
-    bool reconciled = false;   // in reconcile_
+    bool dirty = false;       // in dirty_
+    bool reconciled = false;  // in reconcile_
   };
 
   explicit AspiredVersionsManager(Options options);
@@ -228,9 +231,11 @@ class AspiredVersionsManager
   void MarkDirtyLocked(Stream& stream);
   void MergeIntentLocked(Stream& stream, StreamIntent intent);
   void DropLocked(Stream& stream, int64_t version, Record& record);
-  void AspireLocked(Stream& stream, AspiredVersion item, Transition& transition);
+  void AspireLocked(Stream& stream, AspiredVersion item,
+                    Transition& transition);
   void ReaspireLocked(Stream& stream, Record& record, AspiredVersion item,
-                      const BasicManager::Snapshot& now, Transition& transition);
+                      const BasicManager::Snapshot& now,
+                      Transition& transition);
   void ManageLocked(Stream& stream, int64_t version, Record& record,
                     std::unique_ptr<Loader> loader, Status error);
   void DisposeLocked(std::unique_ptr<Loader> loader);

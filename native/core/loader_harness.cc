@@ -24,10 +24,9 @@ Status LoaderHarness::TransitionTo(HarnessState next) {
 
 Status LoaderHarness::LoadRequested() {
   if (state_ != HarnessState::kNew) {
-    return Status(
-        ErrorCode::kDuplicateLoadRequest,
-        "Duplicate load request for " + id_.ToString() + ": it is " +
-            std::string(Name(state_)));
+    return Status(ErrorCode::kDuplicateLoadRequest,
+                  "Duplicate load request for " + id_.ToString() + ": it is " +
+                      std::string(Name(state_)));
   }
   return TransitionTo(HarnessState::kLoadRequested);
 }

@@ -1,4 +1,5 @@
-// The manage-state loop of AspiredVersionsManager: from what changed to actions.
+// The manage-state loop of AspiredVersionsManager: from what changed to
+// actions.
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -74,13 +75,15 @@ void AspiredVersionsManager::DecideRound() {
   for (const ServableAction& action : actions) PerformLocked(action);
   for (Stream* stream : dirty) ForgetIfEmptyLocked(*stream);
   if (!external.empty()) {
-    basic_->PushEffect([decide = options_.decide,
-                        names = std::move(external)] { decide(names); });
+    basic_->PushEffect([decide = options_.decide, names = std::move(external)] {
+      decide(names);
+    });
   }
 }
 
 void AspiredVersionsManager::RetryDueLocked(TimePoint now) {
-  while (!incarnations_due_.empty() && incarnations_due_.begin()->first <= now) {
+  while (!incarnations_due_.empty() &&
+         incarnations_due_.begin()->first <= now) {
     auto node = incarnations_due_.extract(incarnations_due_.begin());
     const ServableId& id = node.mapped();
     auto stream = streams_.find(id.name);
@@ -171,9 +174,9 @@ AspiredVersionsManager::GetPolicySnapshots(const std::string& name) const {
   if (stream == streams_.end()) return snapshots;
   for (const auto& [version, state] : basic_->GetStates(name)) {
     auto record = stream->second->records.find(version);
-    snapshots.push_back({version, state,
-                         record != stream->second->records.end() &&
-                             record->second.aspired});
+    snapshots.push_back(
+        {version, state,
+         record != stream->second->records.end() && record->second.aspired});
   }
   return snapshots;
 }
@@ -189,10 +192,9 @@ std::vector<ServableAction> AspiredVersionsManager::CollectLocked(
   }
   while (const auto action = policy->GetNextAction(snapshots)) {
     const bool load = action->kind == PolicyAction::Kind::kLoad;
-    auto it = std::lower_bound(snapshots.begin(), snapshots.end(),
-                               action->version, [](const auto& s, int64_t v) {
-                                 return s.version < v;
-                               });
+    auto it = std::lower_bound(
+        snapshots.begin(), snapshots.end(), action->version,
+        [](const auto& s, int64_t v) { return s.version < v; });
     // An answer that no state allows would be given for ever: stop asking.
     if (it == snapshots.end() || it->version != action->version ||
         it->state != (load ? HarnessState::kNew : HarnessState::kReady)) {
@@ -272,10 +274,10 @@ std::vector<Status> AspiredVersionsManager::PerformActions(
                               action.id.ToString() + " is not being managed");
       } else if (now->state !=
                  (load ? HarnessState::kNew : HarnessState::kReady)) {
-        statuses.emplace_back(load ? ErrorCode::kDuplicateLoadRequest
-                                   : ErrorCode::kDuplicateUnloadRequest,
-                              action.id.ToString() + " is " +
-                                  std::string(Name(now->state)));
+        statuses.emplace_back(
+            load ? ErrorCode::kDuplicateLoadRequest
+                 : ErrorCode::kDuplicateUnloadRequest,
+            action.id.ToString() + " is " + std::string(Name(now->state)));
       } else {
         PerformLocked(action);
         statuses.emplace_back();
@@ -369,8 +371,7 @@ void AspiredVersionsManager::FinishCloseIfDone() {
     const bool any = basic_->num_managed() > 0;
     if (any && options_.clock->Now() < close_deadline_) return;
     closed_ = true;
-    abandoned =
-        basic_->AbandonAll("when the drain deadline of close() passed");
+    abandoned = basic_->AbandonAll("when the drain deadline of close() passed");
     // Behind the events of what was abandoned.
     basic_->PushEffect([self = shared_from_this()] { self->SettleAll(); });
     done = std::move(close_done_);

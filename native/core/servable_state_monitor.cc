@@ -87,10 +87,9 @@ void ServableStateMonitor::HandleEvent(const ServableState& event) {
 
 bool ServableStateMonitor::RecordLocked(const ServableState& event) {
   auto& versions = streams_[event.id.name].versions;
-  auto it = std::lower_bound(versions.begin(), versions.end(), event.id.version,
-                             [](const ServableState& s, int64_t v) {
-                               return s.id.version < v;
-                             });
+  auto it = std::lower_bound(
+      versions.begin(), versions.end(), event.id.version,
+      [](const ServableState& s, int64_t v) { return s.id.version < v; });
   if (it != versions.end() && it->id.version == event.id.version) {
     const bool old = event.incarnation < it->incarnation;
     const bool backwards = event.incarnation == it->incarnation &&
@@ -226,9 +225,9 @@ void ServableStateMonitor::SettleLocked(const WaitPtr& wait,
 void ServableStateMonitor::CollectIfDoneLocked(
     const WaitPtr& wait, std::vector<Completion>* completions) {
   if (wait->unsettled > 0) return;
-  const bool reached = std::all_of(
-      wait->settled.begin(), wait->settled.end(),
-      [&](const auto& state) { return IsAt(*state, wait->goal); });
+  const bool reached =
+      std::all_of(wait->settled.begin(), wait->settled.end(),
+                  [&](const auto& state) { return IsAt(*state, wait->goal); });
   DetachLocked(wait);
   completions->push_back(
       {wait, reached ? WaitOutcome::kReached : WaitOutcome::kEnded});

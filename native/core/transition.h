@@ -45,7 +45,8 @@ class Transition {
   // A version of the list that has yet to come out. Events of incarnations up
   // to `after_incarnation` are those of an earlier life.
   void Await(int64_t version, uint64_t after_incarnation) {
-    Add(version, ManagerState::kStart, Status::Ok(), {after_incarnation, false});
+    Add(version, ManagerState::kStart, Status::Ok(),
+        {after_incarnation, false});
   }
   // A version of the list that is what it should be, or will not get better.
   void AddSettled(int64_t version, ManagerState state, Status error) {

@@ -1,0 +1,263 @@
+// Loads, retries, drains and unloads of BasicManager.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "core/basic_manager.h"
+#include "core/managed_version.h"
+
+namespace aspired {
+
+// ----------------------------------------------------------------- loading
+
+void BasicManager::LoadServable(const ServableId& id, Done done) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr) return CompleteLocked(done, NotManaged(id));
+  if (m->harness.state() == HarnessState::kError) {
+    return CompleteLocked(done, m->harness.status());
+  }
+  if (Status s = m->harness.LoadRequested(); !s.ok()) {
+    return CompleteLocked(done, std::move(s));
+  }
+  m->load_done = std::move(done);
+  load_queue_.push_back(std::move(m));
+  AdmitLoadsLocked();
+}
+
+void BasicManager::AdmitLoadsLocked() {
+  while (!stopped_ && !load_queue_.empty() &&
+         loads_under_way_ < load_threads_->concurrency()) {
+    ManagedPtr m = std::move(load_queue_.front());
+    load_queue_.pop_front();
+    // Cancelled while it waited.
+    if (IsTerminal(m->harness.state())) continue;
+    if (m->harness.state() == HarnessState::kLoadRequested) {
+      Status s = m->harness.LoadApproved();
+      assert(s.ok());
+      PublishLocked(*m, ManagerState::kLoading, Status::Ok());
+    }
+    Status s = m->harness.StartAttempt();
+    assert(s.ok());
+    ++loads_under_way_;
+    DispatchLocked(m, Work::kLoad);
+  }
+}
+
+void BasicManager::DispatchLocked(const ManagedPtr& m, Work work) {
+  effects_.Push(
+      [self = shared_from_this(), m, work, attempt = m->harness.attempts()] {
+        if (!m->harness.loader()->Blocks()) {
+          self->CallLoader(m, work, attempt);
+          return;
+        }
+        WorkThreads& threads =
+            work == Work::kLoad ? *self->load_threads_ : *self->unload_threads_;
+        threads.Schedule(
+            [self, m, work, attempt] { self->CallLoader(m, work, attempt); });
+      });
+}
+
+void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
+  const auto self = shared_from_this();
+  if (work == Work::kUnload) {
+    m->harness.loader()->Unload([self, m](Status outcome) {
+      self->OnUnloadDone(m, std::move(outcome));
+    });
+    return;
+  }
+  {
+    std::unique_lock<std::mutex> lock(mu_);
+    if (m->harness.cancelled()) {
+      // Cancelled between its admission and its thread: CancelLoad() of the
+      // loader came too early to be heard, so the loader is not called at all.
+      lock.unlock();
+      OnLoadDone(m, {Status(ErrorCode::kLoadCancelled,
+                            m->id().ToString() + " was dropped")});
+      return;
+    }
+  }
+  m->harness.loader()->Load({m->id(), attempt}, [self, m](LoadOutcome outcome) {
+    self->OnLoadDone(m, std::move(outcome));
+  });
+}
+
+void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
+  if (!outcome.status.ok() && outcome.retriable && options_.should_retry) {
+    outcome.retriable = options_.should_retry(outcome.status, m->id());
+  }
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    --loads_under_way_;
+    if (IsTerminal(m->harness.state())) {
+      // Abandoned meanwhile. A servable that came all the same is not leaked.
+      if (outcome.status.ok()) {
+        effects_.Push([m] { m->harness.loader()->Unload([m](Status) {}); });
+      }
+    } else {
+      const auto verdict = m->harness.FinishAttempt(
+          outcome, options_.retry.max_num_load_retries);
+      switch (verdict) {
+        case LoaderHarness::Verdict::kReady:
+          if (options_.readers != nullptr) {
+            effects_.Push([readers = options_.readers, m] {
+              readers->Open(m->id(), *m->harness.loader());
+            });
+          }
+          PublishLocked(*m, ManagerState::kAvailable, Status::Ok());
+          CompleteLocked(m->load_done, Status::Ok());
+          break;
+        case LoaderHarness::Verdict::kRetry:
+          ScheduleRetryLocked(m);
+          break;
+        case LoaderHarness::Verdict::kUnloadCancelled:
+          QueueUnloadLocked(m);
+          break;
+        case LoaderHarness::Verdict::kFailed:
+        case LoaderHarness::Verdict::kCancelled:
+          EndLocked(m, m->harness.status());
+          break;
+      }
+    }
+    AdmitLoadsLocked();
+  }
+  Flush();
+  if (options_.wake) options_.wake();
+}
+
+void BasicManager::ScheduleRetryLocked(const ManagedPtr& m) {
+  const double random = std::uniform_real_distribution<double>(0, 1)(random_);
+  const auto pause = options_.retry.quick.After(m->harness.attempts(), random);
+  if (pause.count() <= 0) {
+    load_queue_.push_back(m);
+    return;
+  }
+  m->retry_due = options_.clock->Now() + pause;
+  retries_.emplace(*m->retry_due, m);
+}
+
+Status BasicManager::CancelLoad(const ServableId& id) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr) return NotManaged(id);
+  if (m->harness.cancelled()) return Status::Ok();
+  if (Status s = m->harness.CancelLoad(); !s.ok()) return s;
+  if (IsTerminal(m->harness.state())) {
+    // Its place in the load queue is skipped, its pause ends here.
+    if (m->retry_due) {
+      auto [begin, end] = retries_.equal_range(*m->retry_due);
+      auto it = std::find_if(begin, end,
+                             [&m](const auto& e) { return e.second == m; });
+      if (it != end) retries_.erase(it);
+      m->retry_due.reset();
+    }
+    EndLocked(m, Status(ErrorCode::kLoadCancelled,
+                        id.ToString() + " was dropped before it was loaded"));
+  } else {
+    effects_.Push([m = std::move(m)] { m->harness.loader()->CancelLoad(); });
+  }
+  return Status::Ok();
+}
+
+// --------------------------------------------------------------- unloading
+
+void BasicManager::UnloadServable(const ServableId& id, Done done) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr) return CompleteLocked(done, NotManaged(id));
+  if (m->harness.state() == HarnessState::kError) {
+    return CompleteLocked(done, m->harness.status());
+  }
+  if (Status s = m->harness.UnloadRequested(); !s.ok()) {
+    return CompleteLocked(done, std::move(s));
+  }
+  m->unload_done = std::move(done);
+  Status s = m->harness.StartQuiescing();
+  assert(s.ok());
+  ++m->epoch;
+  PublishLocked(*m, ManagerState::kUnloading, Status::Ok());
+  if (options_.readers == nullptr) {
+    s = m->harness.DoneQuiescing();
+    assert(s.ok());
+    QueueUnloadLocked(m);
+    return;
+  }
+  effects_.Push([readers = options_.readers, m, epoch = m->epoch] {
+    readers->Close(m->id(), *m->harness.loader(), epoch);
+  });
+}
+
+Status BasicManager::RevokeUnload(const ServableId& id) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr) return NotManaged(id);
+  const Managed before(id, nullptr, m->harness.incarnation());
+  if (Status s = m->harness.RevokeUnload(next_incarnation_); !s.ok()) return s;
+  ++next_incarnation_;
+  ++m->epoch;
+  // Its Unloading was published: the old incarnation ends, a new one begins,
+  // and neither goes backwards.
+  PublishLocked(before, ManagerState::kEnd, Status::Ok());
+  PublishLocked(*m, ManagerState::kStart, Status::Ok());
+  CompleteLocked(m->unload_done,
+                 Status(ErrorCode::kLoadCancelled,
+                        "The unload of " + id.ToString() + " was revoked"));
+  effects_.Push([readers = options_.readers, m] {
+    readers->Open(m->id(), *m->harness.loader());
+  });
+  PublishLocked(*m, ManagerState::kAvailable, Status::Ok());
+  return Status::Ok();
+}
+
+void BasicManager::Drained(const ServableId& id, uint64_t epoch) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    ManagedPtr m = FindLocked(id);
+    if (m == nullptr || m->epoch != epoch) return;
+    if (!m->harness.DoneQuiescing().ok()) return;
+    QueueUnloadLocked(m);
+  }
+  Flush();
+}
+
+void BasicManager::QueueUnloadLocked(const ManagedPtr& m) {
+  unload_queue_.push_back(m);
+  AdmitUnloadsLocked();
+}
+
+void BasicManager::AdmitUnloadsLocked() {
+  while (!stopped_ && !unload_queue_.empty() &&
+         unloads_under_way_ < unload_threads_->concurrency()) {
+    ManagedPtr m = std::move(unload_queue_.front());
+    unload_queue_.pop_front();
+    if (m->harness.state() == HarnessState::kQuiesced) {
+      Status s = m->harness.StartUnloading();
+      assert(s.ok());
+    } else if (m->harness.state() != HarnessState::kUnloading) {
+      continue;  // abandoned while it waited
+    }
+    ++unloads_under_way_;
+    DispatchLocked(m, Work::kUnload);
+  }
+}
+
+void BasicManager::OnUnloadDone(const ManagedPtr& m, Status outcome) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    --unloads_under_way_;
+    const bool was_cancelled = m->harness.cancelled();
+    if (m->harness.FinishUnloading(outcome).ok()) {
+      if (was_cancelled && outcome.ok()) {
+        outcome = Status(ErrorCode::kLoadCancelled,
+                         m->id().ToString() +
+                             " was dropped while it was loading; it was never "
+                             "visible");
+      }
+      EndLocked(m, std::move(outcome));
+    }
+    AdmitUnloadsLocked();
+  }
+  Flush();
+}
+
+}  // namespace aspired
