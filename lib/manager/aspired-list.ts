@@ -35,7 +35,11 @@ function checkItem(where: string, id: ServableId, item: AspiredVersion): ListIte
   }
   if (hasError) {
     const message = `The source could not prepare ${id.name}/${id.version}: ${messageOf(error)}`;
-    return { id, loader: undefined, error: new AspiredError('ERR_SOURCE_ERROR', message, { cause: error, servable: id }) };
+    return {
+      id,
+      loader: undefined,
+      error: new AspiredError('ERR_SOURCE_ERROR', message, { cause: error, servable: id }),
+    };
   }
   return { id, loader: checkLoader(`${where}.loader`, loader), error: undefined };
 }
@@ -88,7 +92,9 @@ export function checkIntent(options: unknown): {
   const labels = checkLabels(given.labels);
   const primary = checkPrimary(given.primary);
   const policy =
-    given.aspiredVersionPolicy === undefined ? undefined : checkPolicy('aspiredVersionPolicy', given.aspiredVersionPolicy);
+    given.aspiredVersionPolicy === undefined
+      ? undefined
+      : checkPolicy('aspiredVersionPolicy', given.aspiredVersionPolicy);
   return {
     native: { policy: policy?.number, labels: labels && [...labels], primary },
     labels,

@@ -42,11 +42,13 @@ export class Decisions {
   private ask(name: string, policy: AspiredVersionPolicy, actions: ServableAction[]): void {
     const snapshots = this.native()
       .getPolicySnapshots(name)
-      .map(([version, state, isAspired]): AspiredServableStateSnapshot => ({
-        id: { name, version },
-        state: harnessStates[state] as HarnessState,
-        isAspired,
-      }));
+      .map(
+        ([version, state, isAspired]): AspiredServableStateSnapshot => ({
+          id: { name, version },
+          state: harnessStates[state] as HarnessState,
+          isAspired,
+        }),
+      );
     if (snapshots.length === 0) return;
     // Each accepted answer takes a version out of New or Ready, so this ends.
     while (true) {
@@ -62,7 +64,8 @@ export class Decisions {
             : new AspiredError('ERR_INVALID_POLICY_ACTION', `The policy of ${name} threw: ${messageOf(thrown)}`, {
                 cause: thrown,
               });
-        return this.report(error);
+        this.report(error);
+        return;
       }
     }
   }

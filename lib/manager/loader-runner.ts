@@ -8,7 +8,7 @@ import type { NativeManager, NativeStatus } from '../native/binding.js';
 import type { Loader, ServableId } from '../types.js';
 import { AttemptContext, kUnloadThreads } from './load-context.js';
 import type { ManagerSettings } from './manager-options.js';
-import { Registry, VersionEntry } from './registry.js';
+import { type Registry, VersionEntry } from './registry.js';
 
 /** What is known in JavaScript of one loader of the core. */
 class LoaderRecord {
@@ -34,9 +34,7 @@ class Attempt {
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  );
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }
 
 export class LoaderRunner {
@@ -85,7 +83,11 @@ export class LoaderRunner {
     const record = this.records.get(token);
     const loader = record?.loader;
     if (!record || !loader) return;
-    const context = new AttemptContext(record.id, attemptNumber, () => (this.loadThreads ??= this.native().getLoadThreads()));
+    const context = new AttemptContext(
+      record.id,
+      attemptNumber,
+      () => (this.loadThreads ??= this.native().getLoadThreads()),
+    );
     const attempt = new Attempt(context);
     record.attempt = attempt;
     const { loadTimeoutMs, preLoadHook } = this.settings;
@@ -100,11 +102,14 @@ export class LoaderRunner {
     if (!preLoadHook && !loader.warmup) {
       try {
         const servable = loader.load(context);
-        if (!isThenable(servable)) return this.succeeded(token, record, attempt, servable);
-        servable.then(
-          (value) => this.succeeded(token, record, attempt, value),
-          (error: unknown) => this.failed(token, record, attempt, error),
-        );
+        if (isThenable(servable)) {
+          servable.then(
+            (value) => this.succeeded(token, record, attempt, value),
+            (error: unknown) => this.failed(token, record, attempt, error),
+          );
+        } else {
+          this.succeeded(token, record, attempt, servable);
+        }
       } catch (error) {
         this.failed(token, record, attempt, error);
       }
@@ -167,11 +172,13 @@ export class LoaderRunner {
       return;
     }
     if (servable === undefined) {
-      return this.failed(token, record, attempt, new TypeError('load() returned undefined instead of a servable'));
+      this.failed(token, record, attempt, new TypeError('load() returned undefined instead of a servable'));
+      return;
     }
     if (attempt.verdict?.code === 'ERR_LOAD_TIMEOUT' && record.loader) {
       void this.discard(record.loader, servable, record.id);
-      return this.finish(token, record, attempt, attempt.verdict);
+      this.finish(token, record, attempt, attempt.verdict);
+      return;
     }
     record.entry = new VersionEntry(this.registry, record.id, token, servable);
     record.error = undefined;
@@ -188,7 +195,10 @@ export class LoaderRunner {
     attempt.settled = true;
     clearTimeout(attempt.timer);
     record.attempt = undefined;
-    if (!error) return this.native().loadDone(token, undefined, '', 0, true);
+    if (!error) {
+      this.native().loadDone(token, undefined, '', 0, true);
+      return;
+    }
     record.error = error;
     this.native().loadDone(token, error.code, error.message, token, this.isRetriable(error, record.id));
   }
@@ -209,7 +219,10 @@ export class LoaderRunner {
   unload(token: number): void {
     const record = this.records.get(token);
     const entry = record?.entry;
-    if (!record || !entry) return this.native().unloadDone(token, undefined, '', 0);
+    if (!record || !entry) {
+      this.native().unloadDone(token, undefined, '', 0);
+      return;
+    }
     const servable = entry.servable;
     entry.servable = undefined;
     record.entry = undefined;
@@ -219,7 +232,10 @@ export class LoaderRunner {
       if (done) return;
       done = true;
       clearTimeout(timer);
-      if (problem === undefined) return this.native().unloadDone(token, undefined, '', 0);
+      if (problem === undefined) {
+        this.native().unloadDone(token, undefined, '', 0);
+        return;
+      }
       record.error = new AspiredError('ERR_UNLOAD_FAILED', `The unload of ${nameOf(record.id)} ${problem}`, {
         cause: thrown,
         servable: record.id,
@@ -234,8 +250,8 @@ export class LoaderRunner {
     const failed = (thrown: unknown): void => finish(`failed: ${messageOf(thrown)}`, thrown);
     try {
       const result = this.callUnload(record.loader, servable);
-      if (!isThenable(result)) return finish(undefined);
-      result.then(() => finish(undefined), failed);
+      if (isThenable(result)) result.then(() => finish(undefined), failed);
+      else finish(undefined);
     } catch (thrown) {
       failed(thrown);
     }

@@ -1,4 +1,4 @@
-import { AspiredError } from '../errors.js';
+import type { AspiredError } from '../errors.js';
 import { type NativeManagerOptions, Policy } from '../native/binding.js';
 import { checkBoolean, checkFunction, checkInteger, checkKeys, invalidOption } from '../options.js';
 import { policyNumber } from '../policies/built-in.js';
@@ -106,10 +106,17 @@ export interface ManagerSettings {
 }
 
 /** A policy option as the core takes it, and the JavaScript policy when the core does not know it. */
-export function checkPolicy(name: string, value: unknown): { number: number; custom: AspiredVersionPolicy | undefined } {
+export function checkPolicy(
+  name: string,
+  value: unknown,
+): { number: number; custom: AspiredVersionPolicy | undefined } {
   const number = policyNumber(value);
   if (number !== undefined) return { number, custom: undefined };
-  if (typeof value !== 'object' || value === null || typeof (value as AspiredVersionPolicy).getNextAction !== 'function') {
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    typeof (value as AspiredVersionPolicy).getNextAction !== 'function'
+  ) {
     throw invalidOption(
       name,
       "'availability-preserving', 'resource-preserving' or an object with getNextAction()",

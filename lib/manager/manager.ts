@@ -25,7 +25,12 @@ import type {
 import { checkIntent, checkLabels, checkList, checkPrimary } from './aspired-list.js';
 import { Decisions } from './decisions.js';
 import { LoaderRunner } from './loader-runner.js';
-import { type AspiredVersionsManagerOptions, checkManagerOptions, MAX_THREADS, type ManagerSettings } from './manager-options.js';
+import {
+  type AspiredVersionsManagerOptions,
+  checkManagerOptions,
+  MAX_THREADS,
+  type ManagerSettings,
+} from './manager-options.js';
 import { Registry, type VersionEntry } from './registry.js';
 import { ServableReader } from './servable-reader.js';
 import { Transitions } from './transitions.js';
@@ -97,11 +102,7 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
    * @throws AspiredError ERR_INVALID_NAME, ERR_INVALID_VERSION, ERR_DUPLICATE_VERSION, ERR_INVALID_LOADER,
    *   ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_MANAGER_CLOSED; nothing was changed then.
    */
-  setAspiredVersions(
-    name: string,
-    versions: readonly AspiredVersion[],
-    options?: AspiredVersionsOptions,
-  ): Transition {
+  setAspiredVersions(name: string, versions: readonly AspiredVersion[], options?: AspiredVersionsOptions): Transition {
     this.checkOpen();
     checkName(name);
     const list = checkList(name, versions);
@@ -112,7 +113,12 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
     const errors = list.some(({ error }) => error) ? list.map(({ error }) => error?.message) : undefined;
     const transition = this.core.setAspiredVersions(name, numbers, tokens, errors, intent.native);
     if (typeof transition !== 'number') throw this.runner.errorOf(transition, { name, version: 0 });
-    this.registry.setIntent(name, numbers.sort((a, b) => a - b), intent.labels, intent.primary);
+    this.registry.setIntent(
+      name,
+      numbers.sort((a, b) => a - b),
+      intent.labels,
+      intent.primary,
+    );
     return this.transitions.add(transition, name);
   }
 
@@ -226,7 +232,12 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
   stats(): { readonly managedVersions: number; readonly load: ThreadStats; readonly unload: ThreadStats } {
     this.checkOpen();
     const [managedVersions, ...pools] = this.core.getStats();
-    const [load, unload] = pools.map(([threads, queued, running, completed]) => ({ threads, queued, running, completed }));
+    const [load, unload] = pools.map(([threads, queued, running, completed]) => ({
+      threads,
+      queued,
+      running,
+      completed,
+    }));
     return { managedVersions, load: load as ThreadStats, unload: unload as ThreadStats };
   }
 
@@ -256,33 +267,48 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
   private dispatch(kind: number, a: unknown, b: unknown): void {
     switch (kind) {
       case Message.Load:
-        return this.runner.load(a as number, b as number);
+        this.runner.load(a as number, b as number);
+        break;
       case Message.Cancel:
-        return this.runner.cancel(a as number);
+        this.runner.cancel(a as number);
+        break;
       case Message.Unload:
-        return this.runner.unload(a as number);
+        this.runner.unload(a as number);
+        break;
       case Message.Release:
-        return this.runner.forget(a as number);
+        this.runner.forget(a as number);
+        break;
       case Message.Open:
-      case Message.Close: {
-        const entry = this.runner.entryOf(a as number);
-        if (!entry) return;
-        return kind === Message.Open ? this.registry.open(entry) : this.registry.close(entry, b as number);
-      }
+        this.withEntry(a as number, (entry) => this.registry.open(entry));
+        break;
+      case Message.Close:
+        this.withEntry(a as number, (entry) => this.registry.close(entry, b as number));
+        break;
       case Message.Decide:
-        return this.decisions.decide(a as string[]);
+        this.decisions.decide(a as string[]);
+        break;
       case Message.Settled:
-        return this.transitions.settle(a as number, b as NativeTransitionResult);
-      case Message.Event: {
-        const event = this.eventOf(a as NativeState);
-        for (const stream of this.eventStreams) stream.push(event);
-        return;
-      }
+        this.transitions.settle(a as number, b as NativeTransitionResult);
+        break;
+      case Message.Event:
+        this.publish(this.eventOf(a as NativeState));
+        break;
       case Message.WaitDone:
-        return this.waits.done(a as number, b as readonly [number, readonly NativeState[]]);
+        this.waits.done(a as number, b as readonly [number, readonly NativeState[]]);
+        break;
       case Message.Closed:
-        return this.onClosed?.((a as [string, number][]).map(([name, version]) => ({ name, version })));
+        this.onClosed?.((a as [string, number][]).map(([name, version]) => ({ name, version })));
+        break;
     }
+  }
+
+  private withEntry(token: number, use: (entry: VersionEntry) => void): void {
+    const entry = this.runner.entryOf(token);
+    if (entry) use(entry);
+  }
+
+  private publish(event: ServableStateEvent): void {
+    for (const stream of this.eventStreams) stream.push(event);
   }
 
   private report(error: AspiredError): void {

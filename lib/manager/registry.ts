@@ -134,7 +134,10 @@ export class Registry {
 
   private streamOf(name: string): Stream {
     let stream = this.streams.get(name);
-    if (!stream) this.streams.set(name, (stream = new Stream(name)));
+    if (!stream) {
+      stream = new Stream(name);
+      this.streams.set(name, stream);
+    }
     return stream;
   }
 

@@ -95,9 +95,13 @@ export abstract class ServableReader {
     }
     if (label !== undefined) {
       if (version !== undefined) return invalidOption('request', 'a version or a label, not both', request);
-      return new AspiredError('ERR_LABEL_NOT_AVAILABLE', `Label ${describe(label)} of ${name} has no available version.`);
+      return new AspiredError(
+        'ERR_LABEL_NOT_AVAILABLE',
+        `Label ${describe(label)} of ${name} has no available version.`,
+      );
     }
-    const wanted = version === undefined ? '' : typeof version === 'number' ? ` in version ${version}` : ` (${version})`;
+    const wanted =
+      version === undefined ? '' : typeof version === 'number' ? ` in version ${version}` : ` (${version})`;
     const open = this.registry.streams.get(name as string)?.entries.map(({ id }) => id.version) ?? [];
     const there = open.length > 0 ? `available: ${open.join(', ')}` : 'no version is available';
     return new AspiredError('ERR_SERVABLE_NOT_FOUND', `Servable ${name}${wanted} was not found; ${there}.`);

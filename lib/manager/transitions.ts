@@ -1,6 +1,6 @@
-import { managerStates, type NativeManager, type NativeTransitionResult } from '../native/binding.js';
 import type { AspiredError } from '../errors.js';
 import type { NativeStatus } from '../native/binding.js';
+import { managerStates, type NativeManager, type NativeTransitionResult } from '../native/binding.js';
 import type { ManagerState, ServableId, Transition, TransitionResult } from '../types.js';
 
 /** A transition whose promise is made when it is first asked for, and keeps the process alive from then on. */

@@ -1,6 +1,6 @@
 import { AspiredError } from '../errors.js';
-import { managerStates, type NativeManager, type NativeState, WaitOutcome } from '../native/binding.js';
 import type { NativeStatus } from '../native/binding.js';
+import { managerStates, type NativeManager, type NativeState, WaitOutcome } from '../native/binding.js';
 import { checkKeys, checkName, checkSignal, checkVersion, invalidOption } from '../options.js';
 import type { ManagerState, ServableId, ServableRequest } from '../types.js';
 

@@ -4,10 +4,7 @@ import type { AspiredServableStateSnapshot, AspiredVersionPolicy, ServableAction
 
 const numberOfState = new Map<string, number>(harnessStates.map((state, number) => [state, number]));
 
-function nextAction(
-  policy: number,
-  snapshots: readonly AspiredServableStateSnapshot[],
-): ServableAction | undefined {
+function nextAction(policy: number, snapshots: readonly AspiredServableStateSnapshot[]): ServableAction | undefined {
   if (!Array.isArray(snapshots)) throw invalidOption('snapshots', 'an array of snapshots', snapshots);
   const states = snapshots.map((snapshot) => {
     const number = numberOfState.get(snapshot?.state);
@@ -15,7 +12,12 @@ function nextAction(
     return number;
   });
   const versions = snapshots.map((snapshot) => snapshot.id.version);
-  const action = native.getNextAction(policy, versions, states, snapshots.map((s) => Boolean(s.isAspired)));
+  const action = native.getNextAction(
+    policy,
+    versions,
+    states,
+    snapshots.map((s) => Boolean(s.isAspired)),
+  );
   if (!action) return undefined;
   const [kind, version] = action;
   return { action: kind, id: { name: (snapshots[0] as AspiredServableStateSnapshot).id.name, version } };

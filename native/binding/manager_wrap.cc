@@ -1,7 +1,6 @@
 #include "binding/manager_wrap.h"
 
 #include <chrono>
-#include <random>
 #include <utility>
 
 #include "binding/convert.h"
@@ -51,7 +50,10 @@ AspiredVersionsManager::Options OptionsFromJs(
       return Napi::Value(array);
     });
   };
-  out.random_seed = std::random_device()();
+  // For jitter only. std::random_device would need a newer C++ library than the
+  // rest of the addon.
+  out.random_seed = static_cast<uint64_t>(
+      std::chrono::steady_clock::now().time_since_epoch().count());
   return out;
 }
 
