@@ -8,6 +8,7 @@ export { ServableHandle } from './manager/handle.js';
 export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';
 export type { EventStream } from './monitor/event-stream.js';
+export * from './onnx/index.js';
 export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';
 export * from './sources/index.js';
 export type * from './types.js';

@@ -28,7 +28,10 @@ export class EventStream implements AsyncIterableIterator<ServableStateEvent> {
   push(event: ServableStateEvent): void {
     if (this.ended) return;
     const waiting = this.waiting.shift();
-    if (waiting) return waiting.resolve({ value: event, done: false });
+    if (waiting) {
+      waiting.resolve({ value: event, done: false });
+      return;
+    }
     if (this.buffer.length >= this.capacity) {
       this.buffer.shift();
       this.dropped++;
