@@ -85,7 +85,7 @@ export type AspiredVersion<T = unknown> =
 
 /** Intent that goes with a list. What is not given stays as it was. */
 export interface AspiredVersionsOptions {
-  /** Policy of this servable; the manager's when not given. */
+  /** Policy of this servable from now on; until one is given, the manager's. */
   readonly aspiredVersionPolicy?: AspiredVersionPolicyOption;
   /** All labels of the servable: label to version. Replaces the earlier ones. */
   readonly labels?: Readonly<Record<string, number>>;

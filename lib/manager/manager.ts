@@ -12,6 +12,7 @@ import {
 import { checkInteger, checkKeys, checkName, checkSignal } from '../options.js';
 import type {
   AspiredVersion,
+  AspiredVersionPolicyOption,
   AspiredVersionsOptions,
   AspiredVersionsTarget,
   HarnessState,
@@ -139,6 +140,16 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
     const status = this.core.setIntent(name, { labels: checkedLabels && [...checkedLabels], primary });
     if (status) throw this.runner.errorOf(status, { name, version: 0 });
     this.registry.setIntent(name, undefined, checkedLabels, primary);
+  }
+
+  /** Changes the policy of one servable, whoever sends its lists. It is asked anew at once. */
+  setAspiredVersionPolicy(name: string, policy: AspiredVersionPolicyOption): void {
+    this.checkOpen();
+    checkName(name);
+    const { number, custom } = checkPolicy('policy', policy);
+    this.decisions.setPolicy(name, custom);
+    const status = this.core.setIntent(name, { policy: number });
+    if (status) throw this.runner.errorOf(status, { name, version: 0 });
   }
 
   // ------------------------------------------------------------------- watching
