@@ -29,6 +29,7 @@ import { LoaderRunner } from './loader-runner.js';
 import {
   type AspiredVersionsManagerOptions,
   checkManagerOptions,
+  checkPolicy,
   MAX_THREADS,
   type ManagerSettings,
 } from './manager-options.js';
