@@ -70,7 +70,7 @@ export class Stage {
     await putVersion(models, directory, DIGITS, 1, 1);
     const stage = new Stage(models, directory);
     try {
-      await stage.events.reached(DIGITS, 1, 'Available', 0, signal);
+      await stage.manager.waitUntilServablesReachState([{ name: DIGITS, version: 1 }], 'Available', { signal });
       return stage;
     } catch (error) {
       await stage.close();
