@@ -220,6 +220,11 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     return;
   }
   if (was_aspired) {
+    // A successor with an error has failed before it began.
+    if (record.successor && !record.successor->error.ok()) {
+      std::swap(record.successor->loader, item.loader);
+      record.successor->error = std::move(item.error);
+    }
     DisposeLocked(std::move(item.loader));
     if (now.state == HarnessState::kReady) {
       transition.AddSettled(id.version, ManagerState::kAvailable, Status::Ok());
@@ -318,6 +323,20 @@ void AspiredVersionsManager::SettleLocked(Stream& stream) {
     }
     return true;
   });
+}
+
+void AspiredVersionsManager::SettleKeptLocked(Stream& stream) {
+  for (auto& transition : stream.transitions) {
+    if (!transition->has_failed()) continue;
+    const auto& dropped = transition->dropped();
+    const bool all_kept =
+        std::all_of(dropped.begin(), dropped.end(), [&](int64_t version) {
+          const auto now = basic_->GetSnapshot({stream.name, version});
+          return now && now->state == HarnessState::kReady;
+        });
+    if (all_kept) transition->KeepDropped();
+  }
+  SettleLocked(stream);
 }
 
 // ----------------------------------------------------------------- look-ups

@@ -50,6 +50,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -245,6 +246,8 @@ class AspiredVersionsManager
   void SettleAll();
   void OnEndLocked(Stream& stream, Record& record, const ServableState& event);
   void SettleLocked(Stream& stream);
+  // Settles a list that failed and whose dropped versions the policy keeps.
+  void SettleKeptLocked(Stream& stream);
   void RetryDueLocked(TimePoint now);
   void ReconcileLocked(TimePoint now);
   void ReapLocked(Stream& stream);
@@ -267,6 +270,7 @@ class AspiredVersionsManager
   std::unordered_map<std::string, std::unique_ptr<Stream>> streams_;
   std::deque<Stream*> dirty_;
   std::deque<Stream*> reconcile_;
+  std::set<std::string> asked_;  // streams whose external decision is awaited
   std::optional<TimePoint> reconcile_due_;
   std::multimap<TimePoint, ServableId> incarnations_due_;
   std::minstd_rand random_;

@@ -73,7 +73,11 @@ void AspiredVersionsManager::DecideRound() {
   }
   SortLocked(&actions);
   for (const ServableAction& action : actions) PerformLocked(action);
-  for (Stream* stream : dirty) ForgetIfEmptyLocked(*stream);
+  asked_.insert(external.begin(), external.end());
+  for (Stream* stream : dirty) {
+    if (!asked_.contains(stream->name)) SettleKeptLocked(*stream);
+    ForgetIfEmptyLocked(*stream);
+  }
   if (!external.empty()) {
     basic_->PushEffect([decide = options_.decide, names = std::move(external)] {
       decide(names);
@@ -282,6 +286,10 @@ std::vector<Status> AspiredVersionsManager::PerformActions(
         PerformLocked(action);
         statuses.emplace_back();
       }
+    }
+    for (const std::string& name : std::exchange(asked_, {})) {
+      auto stream = streams_.find(name);
+      if (stream != streams_.end()) SettleKeptLocked(*stream->second);
     }
   }
   basic_->Flush();

@@ -2,14 +2,16 @@
 // and the knowledge of when it is done.
 //
 // Settles when every version of the list is Available or has ended and every
-// version that the list dropped is gone. A list that a later one replaces
-// (superseded) stops caring for what it dropped, and settles when its own
-// versions have come out one way or the other.
+// version that the list dropped is gone. When no version of the list came to be
+// Available, a policy may keep what was dropped: it settles then, too. A list
+// that a later one replaces (superseded) stops caring for what it dropped, and
+// settles when its own versions have come out one way or the other.
 //
 // Not thread-safe: guarded by the mutex of the manager that owns it.
 #ifndef ASPIRED_CORE_TRANSITION_H_
 #define ASPIRED_CORE_TRANSITION_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <set>
@@ -82,6 +84,8 @@ class Transition {
     if (found == index_.end()) return;
     Item& item = items_[found->second];
     if (event.incarnation <= item.after_incarnation) return;
+    // It came out already; while others are waited for a retry may do better.
+    if (item.settled && event.manager_state != ManagerState::kAvailable) return;
     TransitionResult::Version& version = result_.versions[found->second];
     version.manager_state = event.manager_state;
     version.error = event.health;
@@ -92,6 +96,19 @@ class Transition {
       --unsettled_;
     }
   }
+
+  // Only what was dropped is waited for, and nothing came that replaces it.
+  bool has_failed() const {
+    return unsettled_ == 0 && !result_.versions.empty() &&
+           std::none_of(result_.versions.begin(), result_.versions.end(),
+                        [](const TransitionResult::Version& version) {
+                          return version.manager_state ==
+                                 ManagerState::kAvailable;
+                        });
+  }
+  const std::set<int64_t>& dropped() const { return dropped_; }
+  // The policy keeps what was dropped.
+  void KeepDropped() { dropped_.clear(); }
 
   bool settled() const { return unsettled_ == 0 && dropped_.empty(); }
   const TransitionResult& result() const { return result_; }
