@@ -214,6 +214,15 @@ export class LoaderRunner {
     }
   }
 
+  /** The manager is closed: what an attempt under way may still bring is unloaded, and nobody is told. */
+  abandonAll(): void {
+    for (const { attempt } of this.records.values()) {
+      if (!attempt) continue;
+      attempt.settled = true;
+      clearTimeout(attempt.timer);
+    }
+  }
+
   // ---------------------------------------------------------------- unloading
 
   unload(token: number): void {

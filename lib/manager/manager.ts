@@ -349,6 +349,7 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
     this.closing = new Promise((resolve) => {
       this.onClosed = (abandoned) => {
         for (const stream of [...this.eventStreams]) stream.end();
+        this.runner.abandonAll();
         this.core.unref();
         this.core.join();
         resolve({ abandoned });
