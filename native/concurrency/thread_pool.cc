@@ -31,13 +31,12 @@ struct ThreadPool::State {
   std::deque<Task> queue;
   std::map<int, std::thread> threads;  // by index; until joined or detached
   std::vector<int> finished;           // indexes of threads to be joined
-  int live = 0;                        // threads inside Run()
+  int live = 0;  // threads inside Run(), but for detached ones
 };
 
 ThreadPool::ThreadPool(std::string name, int num_threads,
                        ThreadPriority priority)
-    : state_(
-          std::make_shared<State>(std::move(name), num_threads, priority)) {
+    : state_(std::make_shared<State>(std::move(name), num_threads, priority)) {
   assert(num_threads >= 1);
 }
 
@@ -93,6 +92,7 @@ void ThreadPool::Run(std::shared_ptr<State> state, int index) {
     ++s.completed;
   }
   --s.idle;
+  if (!s.threads.contains(index)) return;  // detached by Shutdown()
   --s.live;
   // The wake-up that this thread took may have been meant for a task.
   if (!s.queue.empty()) s.work.notify_one();
@@ -129,7 +129,7 @@ int ThreadPool::Shutdown(std::optional<Duration> wait) {
     for (const auto& [index, thread] : state_->threads) {
       if (thread.get_id() == std::this_thread::get_id()) self = 1;
     }
-    const auto all_ended = [this, self] { return state_->live == self; };
+    const auto all_ended = [this, self] { return state_->live <= self; };
     if (wait.has_value()) {
       state_->ended.wait_for(lock, *wait, all_ended);
     } else {
@@ -137,6 +137,9 @@ int ThreadPool::Shutdown(std::optional<Duration> wait) {
     }
     threads.swap(state_->threads);
     finished.swap(state_->finished);
+    // Those that have not ended are on their own now: nobody waits for them.
+    state_->live = 0;
+    state_->ended.notify_all();
   }
   int detached = 0;
   for (int index : finished) {

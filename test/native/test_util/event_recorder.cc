@@ -18,8 +18,8 @@ void EventRecorder::Record(const ServableState& event) {
            std::string(Name(event.manager_state));
   };
   auto last = last_.find(event.id);
-  const bool begins = last == last_.end() ||
-                      last->second.incarnation != event.incarnation;
+  const bool begins =
+      last == last_.end() || last->second.incarnation != event.incarnation;
   if (begins) {
     const bool prepared = event.manager_state == ManagerState::kStart;
     const bool failed_source =

@@ -111,7 +111,8 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   std::function<void()> on_load_;
   std::function<void()> on_unload_;
   std::function<void()> on_destroy_;
-  // Held: `done` of a non-blocking call, or the hand's answer to a blocking one.
+  // Held: `done` of a non-blocking call, or the hand's answer to a blocking
+  // one.
   bool load_held_ = false;
   bool unload_held_ = false;
   Loader::LoadDone held_load_;

@@ -84,8 +84,7 @@ FakeReaders::Lease FakeReaders::Acquire(const ServableId& id) {
 
 FakeReaders::Lease FakeReaders::AcquireLatest(const std::string& name) {
   std::lock_guard<std::mutex> lock(mu_);
-  auto it =
-      entries_.upper_bound({name, std::numeric_limits<int64_t>::max()});
+  auto it = entries_.upper_bound({name, std::numeric_limits<int64_t>::max()});
   while (it != entries_.begin()) {
     --it;
     if (it->first.name != name) break;

@@ -1,0 +1,175 @@
+#include "native/test_util/test_manager.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "concurrency/thread.h"
+
+namespace aspired::test {
+
+Status Completion::status() const {
+  const std::optional<Status> status = value_->Get();
+  if (status) return *status;
+  ADD_FAILURE() << "it never ended";
+  return Status(ErrorCode::kInternal, "it never ended");
+}
+
+TestManager::TestManager(Options options) : options_(std::move(options)) {
+  if (options_.with_bus) events = std::make_unique<EventRecorder>(bus.get());
+  BasicManager::Options o;
+  o.num_load_threads = options_.load_threads;
+  o.num_unload_threads = options_.unload_threads;
+  o.retry.max_num_load_retries = options_.max_num_load_retries;
+  o.retry.quick.initial = options_.retry_interval;
+  o.retry.quick.maximum = options_.max_retry_interval.count() > 0
+                              ? options_.max_retry_interval
+                              : options_.retry_interval;
+  o.should_retry = options_.should_retry;
+  o.clock = clock;
+  if (options_.with_bus) o.bus = bus;
+  if (options_.with_readers) o.readers = readers;
+  o.wake = [this] {
+    std::lock_guard<std::mutex> lock(mu_);
+    woken_ = true;
+    changed_.notify_all();
+  };
+  manager = BasicManager::Create(std::move(o));
+  readers->set_drained([weak = std::weak_ptr<BasicManager>(manager)](
+                           const ServableId& id, uint64_t epoch) {
+    if (auto m = weak.lock()) m->Drained(id, epoch);
+  });
+  if (options_.pump_thread) pump_ = std::thread([this] { PumpLoop(); });
+}
+
+void TestManager::PumpLoop() {
+  SetCurrentThreadName("test-pump");
+  std::unique_lock<std::mutex> lock(mu_);
+  while (!stop_) {
+    changed_.wait(lock, [this] { return woken_ || stop_; });
+    woken_ = false;
+    lock.unlock();
+    manager->Pump();
+    lock.lock();
+  }
+}
+
+TestManager::~TestManager() { Finish(); }
+
+void TestManager::Finish() {
+  if (manager == nullptr) return;
+  UnloadWhatIsReady();
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    stop_ = true;
+    changed_.notify_all();
+  }
+  if (pump_.joinable()) pump_.join();
+  manager->Shutdown(std::nullopt);
+  manager->AbandonAll("at the end of the test");
+  manager->Flush();
+  std::weak_ptr<BasicManager> weak = manager;
+  manager.reset();
+  EXPECT_TRUE(weak.expired()) << "something keeps the manager alive";
+  if (events) events->ExpectAllEnded();
+  std::lock_guard<std::mutex> lock(probes_mu_);
+  for (const auto& probe : probes_) {
+    EXPECT_TRUE(probe->destroyed()) << "a loader was leaked";
+  }
+}
+
+void TestManager::UnloadWhatIsReady() {
+  std::vector<Completion> ends;
+  for (const auto& name : manager->GetManagedServableNames()) {
+    for (const auto& s : manager->GetSnapshots(name)) {
+      if (s.state != HarnessState::kReady) continue;
+      ends.push_back(Unload({name, s.version}));
+    }
+  }
+  if (!options_.pump_thread) manager->Pump();
+  for (const auto& end : ends) (void)end.status();
+}
+
+ProbePtr TestManager::NewProbe(LoaderProbe::Kind kind) {
+  auto probe = LoaderProbe::Create(
+      kind, options_.with_readers ? readers.get() : nullptr);
+  return probe;
+}
+
+void TestManager::Manage(const ServableId& id, const ProbePtr& probe) {
+  const Status s = TryManage(id, probe);
+  EXPECT_TRUE(s.ok()) << s.ToString();
+}
+
+Status TestManager::TryManage(const ServableId& id, const ProbePtr& probe) {
+  {
+    std::lock_guard<std::mutex> lock(probes_mu_);
+    probes_.push_back(probe);
+  }
+  std::unique_ptr<Loader> loader = probe->MakeLoader();
+  Status s = manager->ManageServable(id, loader);
+  EXPECT_EQ(s.ok(), loader == nullptr) << "given back exactly when refused";
+  manager->Flush();
+  return s;
+}
+
+void TestManager::ManageWithError(const ServableId& id, Status error) {
+  std::unique_ptr<Loader> none;
+  const Status s = manager->ManageServableWithError(id, std::move(error), none);
+  EXPECT_TRUE(s.ok()) << s.ToString();
+  manager->Flush();
+}
+
+Completion TestManager::Load(const ServableId& id) {
+  Completion end;
+  manager->LoadServable(id, end.done());
+  manager->Flush();
+  return end;
+}
+
+Completion TestManager::Unload(const ServableId& id) {
+  Completion end;
+  manager->UnloadServable(id, end.done());
+  manager->Flush();
+  return end;
+}
+
+Status TestManager::Cancel(const ServableId& id) {
+  Status s = manager->CancelLoad(id);
+  manager->Flush();
+  return s;
+}
+
+Status TestManager::Revoke(const ServableId& id) {
+  Status s = manager->RevokeUnload(id);
+  manager->Flush();
+  return s;
+}
+
+Status TestManager::StopManaging(const ServableId& id) {
+  Status s = manager->StopManagingServable(id);
+  manager->Flush();
+  return s;
+}
+
+ProbePtr TestManager::Loaded(const ServableId& id, LoaderProbe::Kind kind) {
+  auto probe = NewProbe(kind);
+  Manage(id, probe);
+  Completion end = Load(id);
+  if (!options_.pump_thread) manager->Pump();
+  EXPECT_TRUE(end.status().ok()) << id.ToString();
+  return probe;
+}
+
+std::optional<HarnessState> TestManager::State(const ServableId& id) const {
+  const auto snapshot = manager->GetSnapshot(id);
+  if (!snapshot) return std::nullopt;
+  return snapshot->state;
+}
+
+void TestManager::Advance(std::chrono::milliseconds by) {
+  clock->Advance(by);
+  manager->Pump();
+}
+
+}  // namespace aspired::test
