@@ -103,7 +103,8 @@ export class LoaderRunner {
       try {
         const servable = loader.load(context);
         if (isThenable(servable)) {
-          servable.then(
+          // Promise.resolve: a thenable of one's own may settle more than once.
+          Promise.resolve(servable).then(
             (value) => this.succeeded(token, record, attempt, value),
             (error: unknown) => this.failed(token, record, attempt, error),
           );
@@ -259,7 +260,7 @@ export class LoaderRunner {
     const failed = (thrown: unknown): void => finish(`failed: ${messageOf(thrown)}`, thrown);
     try {
       const result = this.callUnload(record.loader, servable);
-      if (isThenable(result)) result.then(() => finish(undefined), failed);
+      if (isThenable(result)) Promise.resolve(result).then(() => finish(undefined), failed);
       else finish(undefined);
     } catch (thrown) {
       failed(thrown);
