@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { holdoutDigits } from '../models/digits.js';
 import { defaultModelsDirectory, ensureModels } from '../models/ensure-models.js';
 import { LoopGaps } from './loop-gaps.js';
@@ -166,17 +166,13 @@ async function main(): Promise<number> {
     `${duration(performance.now() - started)}: ${requests.served} requests served, ${failed} failed; ` +
       `${results.length - wrong} transitions as they should be, ${wrong} not, ${left} not begun`,
   );
-  if (failed > 0) progress.line(`the first failure: ${describeError(requests.failures[0]?.error)}`);
+  if (failed > 0) progress.line(`the first failure: ${inspect(requests.failures[0]?.error)}`);
   return failed === 0 && wrong === 0 && left === 0 ? 0 : 1;
-}
-
-function describeError(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 try {
   process.exitCode = await main();
 } catch (error) {
-  process.stderr.write(`${describeError(error)}\n`);
+  process.stderr.write(`${inspect(error)}\n`);
   process.exitCode = 1;
 }

@@ -25,6 +25,7 @@ export const REQUIRED_ACCURACY = 0.6;
 
 const LARGE_WIDTH = 2048;
 const VALIDATION_SAMPLES = 500;
+const DRAIN_TIMEOUT_MS = 4000;
 
 /**
  * The set-up that the scenario plays on: a model directory in a temp folder, a source that watches it, a manager that
@@ -104,12 +105,17 @@ export class Stage {
     return new Promise((resolve) => this.#validating.add({ version, resolve }));
   }
 
-  /** Closes everything and removes the directory. */
+  /** Closes everything and removes the directory. Throws when the manager had to leave a version behind. */
   async close(): Promise<void> {
-    this.#connection[Symbol.dispose]();
-    await this.manager.close({ drainTimeoutMs: 5000 });
-    await this.events.close();
-    await rm(this.directory, { recursive: true, force: true });
+    try {
+      this.#connection[Symbol.dispose]();
+      const { abandoned } = await this.manager.close({ drainTimeoutMs: DRAIN_TIMEOUT_MS });
+      await this.events.close();
+      if (abandoned.length > 0)
+        throw new Error(`Left behind: ${abandoned.map(({ name, version }) => `${name}/${version}`).join(', ')}`);
+    } finally {
+      await rm(this.directory, { recursive: true, force: true });
+    }
   }
 
   #servables(): FileSystemServable[] {

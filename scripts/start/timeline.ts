@@ -98,7 +98,11 @@ function makeLanes(events: readonly LoggedEvent[], origin: number, lengthMs: num
   }
   return [...lanes.values()]
     .sort((a, b) => (a.name === b.name ? a.version - b.version : a.name < b.name ? -1 : 1))
-    .map(({ name, version, spans }) => ({ name, version, spans: spans.filter(({ to }) => to > 0) }));
+    .map(({ name, version, spans }) => ({
+      name,
+      version,
+      spans: spans.filter(({ from, to }) => to > 0 && from < lengthMs),
+    }));
 }
 
 function howItBroke({ managerState, error }: ServableStateEvent): Pick<Span, 'broken'> {

@@ -74,7 +74,7 @@ export class Traffic {
 
   /** Resolves with the time of the first answer by `version` to a request that was due after `after`. */
   firstAnswer(version: number, after: number, signal: AbortSignal): Promise<number> {
-    return new Promise((resolve, reject) => {
+    const first = new Promise<number>((resolve, reject) => {
       const waiter = { version, after, resolve };
       this.#waiting.add(waiter);
       const give = (): void => {
@@ -83,6 +83,9 @@ export class Traffic {
       };
       signal.addEventListener('abort', give, { once: true });
     });
+    // A step that fails earlier awaits it no more.
+    first.catch(() => {});
+    return first;
   }
 
   readonly #tick = (): void => {
