@@ -31,6 +31,7 @@
         "native/engine/dynamic_library.cc",
         "native/engine/engine_activity.cc",
         "native/engine/engine_thread.cc",
+        "native/engine/heap.cc",
         "native/engine/inference_pool.cc",
         "native/engine/inference_run.cc",
         "native/engine/model_loader.cc",

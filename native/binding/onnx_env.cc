@@ -6,6 +6,7 @@
 #include "binding/onnx_run_sink.h"
 #include "binding/onnx_session_wrap.h"
 #include "binding/onnx_tensor.h"
+#include "engine/engine_activity.h"
 #include "engine/inference_pool.h"
 
 namespace aspired::binding {
@@ -15,6 +16,7 @@ namespace {
 // told to stop, so this is the time of one operator; there is no safe way to
 // go on before, and a deadline only turns a hang into a crash one can see.
 constexpr std::chrono::seconds kTeardownWait{30};
+constexpr std::chrono::seconds kOpeningWait{2};
 
 }  // namespace
 
@@ -164,6 +166,7 @@ void OnnxEnv::EndWork(size_t count) {
 
 void OnnxEnv::TearDown() {
   for (const auto& [id, load] : loads_) load->Cancel();
+  EngineActivity::Instance().WaitForOpening(kOpeningWait);
   sink_->Close();
   for (const auto& run : pending_) run->Reset();
   pending_.clear();

@@ -45,6 +45,22 @@ EngineActivity::Scope::~Scope() {
   activity.ended_.notify_all();
 }
 
+EngineActivity::OpeningScope::OpeningScope() {
+  std::lock_guard<std::mutex> lock(Instance().mu_);
+  ++Instance().opening_;
+}
+
+EngineActivity::OpeningScope::~OpeningScope() {
+  std::lock_guard<std::mutex> lock(Instance().mu_);
+  --Instance().opening_;
+  Instance().ended_.notify_all();
+}
+
+bool EngineActivity::WaitForOpening(Duration wait) {
+  std::unique_lock<std::mutex> lock(mu_);
+  return ended_.wait_for(lock, wait, [this] { return opening_ == 0; });
+}
+
 bool EngineActivity::Shutdown(Duration wait) {
   const TimePoint deadline = SystemClock().Now() + wait;
   std::set<std::shared_ptr<LoadCancellation>> loads;

@@ -43,6 +43,21 @@ class EngineActivity {
     bool began_;
   };
 
+  // Around the opening of a runtime library: the one time when exit() cannot be
+  // made to wait, because the library's destructors are registered by and by.
+  class OpeningScope {
+   public:
+    OpeningScope();
+    ~OpeningScope();
+    OpeningScope(const OpeningScope&) = delete;
+    OpeningScope& operator=(const OpeningScope&) = delete;
+  };
+
+  // Waits until no library is being opened: some tens of milliseconds, once in
+  // the life of a process. For environments that end, because the process may
+  // be ending with them. False at the deadline.
+  bool WaitForOpening(Duration wait);
+
   // Has Shutdown() called at exit(), before the destructors of libraries that
   // are open by now: a process may end on another thread than the one that
   // loads. Called once per runtime, after it was opened.
@@ -59,6 +74,7 @@ class EngineActivity {
   // Guarded by mu_.
   bool exiting_ = false;
   size_t active_ = 0;
+  size_t opening_ = 0;
   std::set<std::shared_ptr<LoadCancellation>> loads_;
 };
 

@@ -4,23 +4,11 @@
 #include <filesystem>
 #include <utility>
 
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
-
+#include "engine/heap.h"
 #include "engine/session_options.h"
-#include "engine/tensor_type.h"
 
 namespace aspired {
 namespace {
-
-// glibc keeps what was freed for itself; a model's worth of it must go back to
-// the system. Takes up to some 100 ms, which is why unloads have their thread.
-void TrimHeap() {
-#if defined(__GLIBC__)
-  malloc_trim(0);
-#endif
-}
 
 Status LoadFailure(int code, const std::string& path,
                    const std::string& message) {

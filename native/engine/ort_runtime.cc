@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/engine_activity.h"
+#include "engine/heap.h"
 
 namespace aspired {
 namespace {
@@ -60,6 +61,8 @@ Status OrtRuntime::Load(const std::string& path, const OrtRuntime** out) {
     *out = it->second;
     return Status::Ok();
   }
+  FixHeapThresholds();
+  const EngineActivity::OpeningScope opening;
   std::string error;
   DynamicLibrary library(path, &error);
   if (!library.is_open()) {

@@ -120,7 +120,8 @@ Status CheckFeed(const ValueInfo& info, const Feed& feed) {
   uint64_t count = 0;
   if (!CountElements(feed.dims, &count)) {
     return Invalid(input + " received dims " + DimsText(feed.dims) +
-                   "; each must be an integer >= 0.");
+                   "; each must be an integer >= 0, and together they must be "
+                   "not more elements than memory can hold.");
   }
   if (!ShapeFits(info, feed.dims)) {
     return Invalid(input + " takes shape " + ShapeText(info) +
