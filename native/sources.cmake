@@ -16,6 +16,7 @@ set(ASPIRED_CORE_SOURCES
   native/engine/dynamic_library.cc
   native/engine/engine_activity.cc
   native/engine/engine_thread.cc
+  native/engine/heap.cc
   native/engine/inference_pool.cc
   native/engine/inference_run.cc
   native/engine/model_loader.cc
@@ -51,6 +52,9 @@ set(ASPIRED_BINDING_SOURCES
 set(ASPIRED_TEST_SOURCES
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
+  test/native/basic_manager_cancel_test.cc
+  test/native/basic_manager_slots_test.cc
+  test/native/basic_manager_unload_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
   test/native/loader_harness_test.cc
