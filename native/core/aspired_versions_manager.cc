@@ -354,6 +354,8 @@ std::vector<ServableVersionState> AspiredVersionsManager::GetVersionStates(
     auto found = it->second->records.find(s->version);
     if (found == it->second->records.end()) continue;
     const Record& record = found->second;
+    // Gone; the next round forgets it.
+    if (!record.aspired && IsTerminal(s->state)) continue;
     ServableVersionState row;
     row.version = s->version;
     row.state = s->state;
