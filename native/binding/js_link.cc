@@ -42,10 +42,27 @@ void JsLink::Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
   dispatch_.Call({Napi::Number::New(env, static_cast<double>(kind)), a, b});
 }
 
+void JsLink::DispatchLoad(Napi::Env env, uint64_t token, int attempt) {
+  bool cancelled = false;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    cancelled = cancelled_.contains(token);
+  }
+  if (cancelled) {
+    LoadDone(token, {Status(ErrorCode::kLoadCancelled,
+                            "Dropped before its loader was called")});
+    return;
+  }
+  Dispatch(env, Message::kLoad,
+           Napi::Number::New(env, static_cast<double>(token)),
+           Napi::Number::New(env, attempt));
+}
+
 void JsLink::LoadDone(uint64_t token, LoadOutcome outcome) {
   Loader::LoadDone done;
   {
     std::lock_guard<std::mutex> lock(mu_);
+    cancelled_.erase(token);
     auto node = loads_.extract(token);
     if (node.empty()) return;
     done = std::move(node.mapped());
@@ -79,7 +96,18 @@ void JsLoader::Load(const LoadContext& context, LoadDone done) {
     std::lock_guard<std::mutex> lock(link_->mu_);
     link_->loads_[token_] = std::move(done);
   }
-  link_->Post(Message::kLoad, static_cast<double>(token_), context.attempt);
+  link_->queue_->Post([link = link_, token = token_,
+                       attempt = context.attempt](Napi::Env env) {
+    link->DispatchLoad(env, token, attempt);
+  });
+}
+
+void JsLoader::CancelLoad() {
+  {
+    std::lock_guard<std::mutex> lock(link_->mu_);
+    if (link_->loads_.contains(token_)) link_->cancelled_.insert(token_);
+  }
+  link_->Post(Message::kCancel, static_cast<double>(token_));
 }
 
 void JsLoader::Unload(UnloadDone done) {

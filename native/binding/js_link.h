@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "binding/js_queue.h"
 #include "binding/napi_setup.h"
@@ -62,6 +63,7 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   friend class JsLoader;
   void Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                 const Napi::Value& b);
+  void DispatchLoad(Napi::Env env, uint64_t token, int attempt);
 
   const std::shared_ptr<JsQueue> queue_;
   Napi::FunctionReference dispatch_;  // empty once cut
@@ -69,6 +71,9 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   std::mutex mu_;
   // Guarded by mu_. A loader that owes a completion is alive.
   std::unordered_map<uint64_t, Loader::LoadDone> loads_;
+  // Those of loads_ that were cancelled: a message that has not been dispatched
+  // by then calls nobody.
+  std::unordered_set<uint64_t> cancelled_;
   std::unordered_map<uint64_t, Loader::UnloadDone> unloads_;
 };
 
@@ -85,9 +90,7 @@ class JsLoader final : public Loader {
 
   bool Blocks() const override { return false; }
   void Load(const LoadContext& context, LoadDone done) override;
-  void CancelLoad() override {
-    link_->Post(Message::kCancel, static_cast<double>(token_));
-  }
+  void CancelLoad() override;
   void Unload(UnloadDone done) override;
 
  private:
