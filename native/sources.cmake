@@ -58,12 +58,15 @@ set(ASPIRED_TEST_SOURCES
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
   test/native/loader_harness_test.cc
+  test/native/onnx_session_test.cc
+  test/native/onnx_value_info_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
   test/native/status_test.cc
   test/native/test_util/event_recorder.cc
   test/native/test_util/fake_loader.cc
   test/native/test_util/fake_readers.cc
+  test/native/test_util/onnx_model.cc
   test/native/test_util/test_manager.cc
   test/native/thread_pool_test.cc
   test/native/work_threads_test.cc
