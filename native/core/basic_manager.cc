@@ -82,13 +82,26 @@ Status BasicManager::StopManagingServable(const ServableId& id,
                   Status(ErrorCode::kLoadCancelled,
                          id.ToString() + " was dropped before its load"));
   }
-  if (loader != nullptr) *loader = m->harness.TakeLoader();
+  // One that was never called is free at once, though a queue may still hold
+  // the version. Of one that was called and will not be again, effects and late
+  // answers may still speak: it dies with the version, behind them.
+  std::unique_ptr<Loader> taken;
+  const bool untouched = m->harness.attempts() == 0;
+  const bool may_be_called = m->harness.cancelled() || m->abandoned;
+  if (untouched || (loader != nullptr && !may_be_called)) {
+    taken = m->harness.TakeLoader();
+  }
+  if (loader != nullptr) *loader = std::move(taken);
   auto stream = streams_.find(id.name);
   std::erase(stream->second, m);
   if (stream->second.empty()) streams_.erase(stream);
   --num_managed_;
   // The loader's destructor is foreign code: not under the lock.
-  effects_.Push([m = std::move(m)]() mutable { m.reset(); });
+  effects_.Push([m = std::move(m),
+                 l = std::shared_ptr<Loader>(std::move(taken))]() mutable {
+    l.reset();
+    m.reset();
+  });
   return Status::Ok();
 }
 
@@ -236,6 +249,8 @@ std::vector<ServableId> BasicManager::AbandonAll(const std::string& reason) {
                               reason);
       Status s = m->harness.Error(status);
       assert(s.ok());
+      m->abandoned = true;
+      m->retry_due.reset();
       EndLocked(m, status);
       abandoned.push_back(m->id());
     }
@@ -245,12 +260,15 @@ std::vector<ServableId> BasicManager::AbandonAll(const std::string& reason) {
 }
 
 int BasicManager::Shutdown(std::optional<Duration> wait) {
+  // Destroyed with no lock held: a loader may go with them.
+  std::deque<ManagedPtr> loads, unloads;
+  std::multimap<TimePoint, ManagedPtr> retries;
   {
     std::lock_guard<std::mutex> lock(mu_);
     stopped_ = true;
-    load_queue_.clear();
-    unload_queue_.clear();
-    retries_.clear();
+    loads.swap(load_queue_);
+    unloads.swap(unload_queue_);
+    retries.swap(retries_);
   }
   return load_threads_->Shutdown(wait) + unload_threads_->Shutdown(wait);
 }

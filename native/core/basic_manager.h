@@ -111,7 +111,9 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
 
   // Forgets a version that is New, Disabled or Error; ERR_ILLEGAL_TRANSITION in
   // other states. A New one publishes End. The loader goes to `*loader` when
-  // given, otherwise it dies in Flush().
+  // given, otherwise it dies in Flush(). One whose load was cancelled under
+  // way, or that was abandoned, is not given: it dies when nothing can speak of
+  // it any more.
   Status StopManagingServable(const ServableId& id,
                               std::unique_ptr<Loader>* loader = nullptr);
 
@@ -208,6 +210,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   std::unordered_map<std::string, std::vector<ManagedPtr>> streams_;
   size_t num_managed_ = 0;
   uint64_t next_incarnation_ = 1;
+  uint64_t last_epoch_ = 0;
   bool stopped_ = false;
   int loads_under_way_ = 0;
   int unloads_under_way_ = 0;

@@ -30,8 +30,12 @@ void BasicManager::AdmitLoadsLocked() {
          loads_under_way_ < load_threads_->concurrency()) {
     ManagedPtr m = std::move(load_queue_.front());
     load_queue_.pop_front();
-    // Cancelled while it waited.
-    if (IsTerminal(m->harness.state())) continue;
+    if (IsTerminal(m->harness.state())) {
+      // Cancelled while it waited. Its loader may die with it, and that is
+      // foreign code: not under the lock.
+      effects_.Push([m = std::move(m)] {});
+      continue;
+    }
     if (m->harness.state() == HarnessState::kLoadRequested) {
       Status s = m->harness.LoadApproved();
       assert(s.ok());
@@ -68,12 +72,14 @@ void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
   }
   {
     std::unique_lock<std::mutex> lock(mu_);
-    if (m->harness.cancelled()) {
-      // Cancelled between its admission and its thread: CancelLoad() of the
-      // loader came too early to be heard, so the loader is not called at all.
+    if (m->harness.cancelled() || IsTerminal(m->harness.state())) {
+      // Cancelled, or abandoned, between its admission and its thread:
+      // CancelLoad() of the loader came too early to be heard, so the loader is
+      // not called at all.
       lock.unlock();
       OnLoadDone(m, {Status(ErrorCode::kLoadCancelled,
-                            m->id().ToString() + " was dropped")});
+                            m->id().ToString() + " was dropped"),
+                     /*retriable=*/false});
       return;
     }
   }
@@ -86,14 +92,12 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   if (!outcome.status.ok() && outcome.retriable && options_.should_retry) {
     outcome.retriable = options_.should_retry(outcome.status, m->id());
   }
+  bool came_late = false;
   {
     std::lock_guard<std::mutex> lock(mu_);
     --loads_under_way_;
     if (IsTerminal(m->harness.state())) {
-      // Abandoned meanwhile. A servable that came all the same is not leaked.
-      if (outcome.status.ok()) {
-        effects_.Push([m] { m->harness.loader()->Unload([m](Status) {}); });
-      }
+      came_late = outcome.status.ok();  // abandoned meanwhile
     } else {
       const auto verdict = m->harness.FinishAttempt(
           outcome, options_.retry.max_num_load_retries);
@@ -123,6 +127,9 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   }
   Flush();
   if (options_.wake) options_.wake();
+  // A servable that nobody waits for is not leaked. Here, because there may be
+  // no unload thread any more; not as an effect, because it may block.
+  if (came_late) m->harness.loader()->Unload([m](Status) {});
 }
 
 void BasicManager::ScheduleRetryLocked(const ManagedPtr& m) {
@@ -174,7 +181,7 @@ void BasicManager::UnloadServable(const ServableId& id, Done done) {
   m->unload_done = std::move(done);
   Status s = m->harness.StartQuiescing();
   assert(s.ok());
-  ++m->epoch;
+  m->epoch = ++last_epoch_;
   PublishLocked(*m, ManagerState::kUnloading, Status::Ok());
   if (options_.readers == nullptr) {
     s = m->harness.DoneQuiescing();
@@ -194,7 +201,7 @@ Status BasicManager::RevokeUnload(const ServableId& id) {
   const Managed before(id, nullptr, m->harness.incarnation());
   if (Status s = m->harness.RevokeUnload(next_incarnation_); !s.ok()) return s;
   ++next_incarnation_;
-  ++m->epoch;
+  m->epoch = ++last_epoch_;
   // Its Unloading was published: the old incarnation ends, a new one begins,
   // and neither goes backwards.
   PublishLocked(before, ManagerState::kEnd, Status::Ok());
@@ -234,7 +241,8 @@ void BasicManager::AdmitUnloadsLocked() {
       Status s = m->harness.StartUnloading();
       assert(s.ok());
     } else if (m->harness.state() != HarnessState::kUnloading) {
-      continue;  // abandoned while it waited
+      effects_.Push([m = std::move(m)] {});  // abandoned while it waited
+      continue;
     }
     ++unloads_under_way_;
     DispatchLocked(m, Work::kUnload);

@@ -20,8 +20,10 @@ struct BasicManager::Managed {
   LoaderHarness harness;
   Done load_done;
   Done unload_done;
-  // Counts Close() calls, so that a late Drained() is told from a present one.
+  // Of the last Close(); unique over the life of the manager, so that a late
+  // Drained() is told from a present one.
   uint64_t epoch = 0;
+  bool abandoned = false;
   std::optional<TimePoint> retry_due;
 };
 

@@ -1,12 +1,11 @@
 // The checks of feeds against what a model takes, and the words they use.
-#include "engine/value_info.h"
-
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "engine/ort_runtime.h"
 #include "engine/tensor_type.h"
+#include "engine/value_info.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -15,7 +14,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-ValueInfo FloatsOf(std::vector<int64_t> dims, std::vector<std::string> symbols) {
+ValueInfo FloatsOf(std::vector<int64_t> dims,
+                   std::vector<std::string> symbols) {
   return {"x", true, static_cast<int>(TensorType::kFloat32), std::move(dims),
           std::move(symbols)};
 }

@@ -130,6 +130,10 @@ void LoaderProbe::Load(const LoadContext& context, Loader::LoadDone done) {
   }
   if (hook) hook();
   std::unique_lock<std::mutex> lock(mu_);
+  if (hold_loads_ && listen_to_cancel_ && cancelled_) {
+    lock.unlock();
+    return EndLoad(done, {Status(ErrorCode::kLoadCancelled, "cancelled")});
+  }
   if (hold_loads_) {
     if (kind_ != Kind::kBlocking) {
       held_load_ = std::move(done);

@@ -48,8 +48,8 @@ std::string Value(int field, const std::string& name, int rank) {
 }
 
 std::string Model(const std::string& nodes, int rank) {
-  const std::string graph = nodes + Bytes(2, "test") + Value(11, "x", rank) +
-                            Value(12, "y", rank);
+  const std::string graph =
+      nodes + Bytes(2, "test") + Value(11, "x", rank) + Value(12, "y", rank);
   return Number(1, 8) + Bytes(7, graph) + Bytes(8, Number(2, 13));
 }
 
@@ -71,8 +71,8 @@ std::string FindOnnxRuntime() {
   const char* inside = "linux/x64/libonnxruntime.so.1";
 #endif
   for (fs::path at = fs::current_path();; at = at.parent_path()) {
-    const fs::path file = at / "node_modules/onnxruntime-node/bin/napi-v6" /
-                          inside;
+    const fs::path file =
+        at / "node_modules/onnxruntime-node/bin/napi-v6" / inside;
     std::error_code ignored;
     if (fs::exists(file, ignored)) return file.string();
     if (at == at.parent_path()) break;

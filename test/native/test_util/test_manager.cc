@@ -96,6 +96,13 @@ ProbePtr TestManager::NewProbe(LoaderProbe::Kind kind) {
   return probe;
 }
 
+void TestManager::Sync() {
+  auto reached = std::make_shared<Notification>();
+  manager->PushEffect([reached] { reached->Notify(); });
+  manager->Flush();
+  EXPECT_TRUE(reached->Wait()) << "an effect blocks";
+}
+
 void TestManager::Manage(const ServableId& id, const ProbePtr& probe) {
   const Status s = TryManage(id, probe);
   EXPECT_TRUE(s.ok()) << s.ToString();
@@ -109,7 +116,7 @@ Status TestManager::TryManage(const ServableId& id, const ProbePtr& probe) {
   std::unique_ptr<Loader> loader = probe->MakeLoader();
   Status s = manager->ManageServable(id, loader);
   EXPECT_EQ(s.ok(), loader == nullptr) << "given back exactly when refused";
-  manager->Flush();
+  Sync();
   return s;
 }
 
@@ -117,38 +124,38 @@ void TestManager::ManageWithError(const ServableId& id, Status error) {
   std::unique_ptr<Loader> none;
   const Status s = manager->ManageServableWithError(id, std::move(error), none);
   EXPECT_TRUE(s.ok()) << s.ToString();
-  manager->Flush();
+  Sync();
 }
 
 Completion TestManager::Load(const ServableId& id) {
   Completion end;
   manager->LoadServable(id, end.done());
-  manager->Flush();
+  Sync();
   return end;
 }
 
 Completion TestManager::Unload(const ServableId& id) {
   Completion end;
   manager->UnloadServable(id, end.done());
-  manager->Flush();
+  Sync();
   return end;
 }
 
 Status TestManager::Cancel(const ServableId& id) {
   Status s = manager->CancelLoad(id);
-  manager->Flush();
+  Sync();
   return s;
 }
 
 Status TestManager::Revoke(const ServableId& id) {
   Status s = manager->RevokeUnload(id);
-  manager->Flush();
+  Sync();
   return s;
 }
 
 Status TestManager::StopManaging(const ServableId& id) {
   Status s = manager->StopManagingServable(id);
-  manager->Flush();
+  Sync();
   return s;
 }
 

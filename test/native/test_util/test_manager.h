@@ -62,6 +62,11 @@ class TestManager {
   explicit TestManager(Options options);
   ~TestManager();
 
+  // Flush(), and waits until every effect queued so far was delivered: another
+  // thread may be at it. The calls below do that after their work. Not from
+  // within an effect.
+  void Sync();
+
   ProbePtr NewProbe(LoaderProbe::Kind kind = LoaderProbe::Kind::kBlocking);
   void Manage(const ServableId& id, const ProbePtr& probe);  // expects OK
   Status TryManage(const ServableId& id, const ProbePtr& probe);
