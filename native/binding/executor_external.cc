@@ -6,8 +6,7 @@ namespace aspired::binding {
 namespace {
 
 // Tells our externals from those of others.
-constexpr napi_type_tag kExecutorTag = {0x6f1d2c9a41be4e07,
-                                        0xa8c3572f90d6e1b4};
+constexpr napi_type_tag kExecutorTag = {0x6f1d2c9a41be4e07, 0xa8c3572f90d6e1b4};
 
 using Holder = std::shared_ptr<Executor>;
 

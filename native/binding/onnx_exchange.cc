@@ -41,8 +41,8 @@ OnnxExchange::OnnxExchange(Napi::Env env, Napi::Function adopt)
 void OnnxExchange::Reserve(Napi::Env env, size_t words) {
   if (words <= num_words_) return;
   const size_t num_words = std::max(words, 2 * num_words_);
-  auto buffer = Napi::ArrayBuffer::New(
-      env, num_words * sizeof(double) + kNumBytes);
+  auto buffer =
+      Napi::ArrayBuffer::New(env, num_words * sizeof(double) + kNumBytes);
   uint8_t* data = static_cast<uint8_t*>(buffer.Data());
   if (num_words_ > 0) {
     std::memcpy(data, words_, num_words_ * sizeof(double));
@@ -213,9 +213,9 @@ double OnnxExchange::WriteData(Napi::Env env, const RunResult::Tensor& tensor,
   }
   if (array->IsEmpty()) *array = Napi::Array::New(env);
   const uint32_t index = array->Length();
-  array->Set(index, strings ? MakeStrings(env, tensor.strings)
-                            : MakeArrayBuffer(env, tensor.data,
-                                              tensor.byte_length));
+  array->Set(index,
+             strings ? MakeStrings(env, tensor.strings)
+                     : MakeArrayBuffer(env, tensor.data, tensor.byte_length));
   return -1 - static_cast<double>(index);
 }
 

@@ -8,8 +8,8 @@
 //
 // Layout: num_words() doubles, then num_bytes() bytes of tensor data.
 //   A run:     inputs, outputs,
-//              per input: input, type, where, bytes, borrow (0/1), rank, dims...
-//              the outputs asked for (none: every tensor)
+//              per input: input, type, where, bytes, borrow (0/1), rank,
+//              dims... the outputs asked for (none: every tensor)
 //   A result:  tensors, per tensor: output, type, where, length, rank, dims...
 //   `where`:   >= 0 an offset into the bytes; -1 - k the k-th argument of the
 //              call, or the k-th element of the array that is answered.

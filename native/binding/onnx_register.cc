@@ -47,9 +47,8 @@ Status ReadLoadRequest(Napi::Object object, LoadRequest* request) {
   const auto providers = object.Get("executionProviders").As<Napi::Array>();
   for (uint32_t i = 0; i < providers.Length(); ++i) {
     const auto provider = providers.Get(i).As<Napi::Object>();
-    options.providers.push_back(
-        {provider.Get("name").ToString().Utf8Value(),
-         ReadEntries(provider.Get("options"))});
+    options.providers.push_back({provider.Get("name").ToString().Utf8Value(),
+                                 ReadEntries(provider.Get("options"))});
   }
   const auto warmups = object.Get("warmups").As<Napi::Array>();
   for (uint32_t i = 0; i < warmups.Length(); ++i) {
@@ -113,13 +112,11 @@ void RegisterOnnx(Napi::Env env, Napi::Object exports) {
   using Info = Napi::CallbackInfo;
   Export(onnx, "attach", [=](const Info& info) { Attach(info, holder); });
   Export(onnx, "load", [=](const Info& info) { return Load(info, holder); });
-  Export(onnx, "cancelLoad", [=](const Info& info) {
-    (*holder)->CancelLoad(ToUint32(info[0]));
-  });
+  Export(onnx, "cancelLoad",
+         [=](const Info& info) { (*holder)->CancelLoad(ToUint32(info[0])); });
   Export(onnx, "flush", [=](const Info&) { (*holder)->Flush(); });
-  Export(onnx, "cancelRun", [=](const Info& info) {
-    (*holder)->CancelRun(ToUint32(info[0]));
-  });
+  Export(onnx, "cancelRun",
+         [=](const Info& info) { (*holder)->CancelRun(ToUint32(info[0])); });
   Export(onnx, "reserve", [=](const Info& info) {
     (*holder)->exchange().Reserve(info.Env(), ToUint32(info[0]));
   });

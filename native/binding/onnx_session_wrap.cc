@@ -93,9 +93,9 @@ napi_value Submit(napi_env env, SessionData& data, const napi_value* args,
   }
   const std::shared_ptr<InferenceRun>& run = data.env->RunFor(id);
   run->session = data.session;
-  const Status status = data.env->exchange().ReadRun(
-      env, *data.session, args + 1, num_args - 1, OnnxExchange::Copy::kAll,
-      run.get());
+  const Status status =
+      data.env->exchange().ReadRun(env, *data.session, args + 1, num_args - 1,
+                                   OnnxExchange::Copy::kAll, run.get());
   if (!status.ok()) {
     run->Reset();
     return MakeFailure(env, status);
@@ -125,9 +125,9 @@ napi_value Unload(napi_env env, SessionData& data, const napi_value* args,
                   size_t num_args) {
   uint32_t id = 0;
   if (num_args > 0) napi_get_value_uint32(env, args[0], &id);
-  data.env->Unload(id, data.session,
-                   num_args > 1 ? UnwrapExecutor(Napi::Value(env, args[1]))
-                                : nullptr);
+  data.env->Unload(
+      id, data.session,
+      num_args > 1 ? UnwrapExecutor(Napi::Value(env, args[1])) : nullptr);
   return nullptr;
 }
 

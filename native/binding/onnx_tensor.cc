@@ -84,8 +84,7 @@ Status ReadStrings(napi_env env, napi_value value,
   for (uint32_t i = 0; i < length; ++i) {
     const Napi::Value item = array.Get(i);
     if (!item.IsString()) {
-      return Invalid(
-          "The data of a string tensor is not an array of strings.");
+      return Invalid("The data of a string tensor is not an array of strings.");
     }
     out->push_back(item.As<Napi::String>().Utf8Value());
   }

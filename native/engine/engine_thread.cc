@@ -5,9 +5,8 @@
 namespace aspired {
 
 std::shared_ptr<Executor> EngineThread() {
-  static auto* own =
-      new std::shared_ptr<Executor>(std::make_shared<ThreadPool>(
-          "aspired-onnx", 1, ThreadPriority::kBackground));
+  static auto* own = new std::shared_ptr<Executor>(std::make_shared<ThreadPool>(
+      "aspired-onnx", 1, ThreadPriority::kBackground));
   return *own;
 }
 

@@ -14,8 +14,8 @@ namespace aspired {
 void FixHeapThresholds() {
   static std::once_flag* once = new std::once_flag();
   std::call_once(*once, [] {
-    for (const char* name : {"MALLOC_MMAP_THRESHOLD_",
-                             "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}) {
+    for (const char* name : {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_",
+                             "GLIBC_TUNABLES"}) {
       if (std::getenv(name) != nullptr) return;
     }
     mallopt(M_MMAP_THRESHOLD, 1 << 20);

@@ -9,9 +9,9 @@ namespace aspired {
 //
 // By default each large block that is freed makes glibc keep larger blocks for
 // itself from then on (up to 32 MB, and up to 64 MB of free space at the top of
-// each thread's heap, which malloc_trim() cannot release). Measured with a model
-// of 302 MB: 594 MB resident when loaded and 18 to 53 MB left over after the
-// unload; with fixed thresholds 395 MB and under 2 MB.
+// each thread's heap, which malloc_trim() cannot release). Measured with a
+// model of 302 MB: 594 MB resident when loaded and 18 to 53 MB left over after
+// the unload; with fixed thresholds 395 MB and under 2 MB.
 //
 // The price: blocks above 1 MB are mapped afresh each time, in the whole
 // process. Does nothing where somebody chose settings of their own (the

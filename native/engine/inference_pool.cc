@@ -126,8 +126,8 @@ void InferencePool::Drain() {
 
 void InferencePool::Execute(const RunPtr& run,
                             const ort::OrtRunOptions* run_options) {
-  run->status = run->session->Run(run->feeds, run->outputs, run_options,
-                                  &run->result);
+  run->status =
+      run->session->Run(run->feeds, run->outputs, run_options, &run->result);
 }
 
 void InferencePool::Cancel(const RunPtr& run) {
@@ -155,9 +155,8 @@ void InferencePool::Cancel(const RunPtr& run) {
 
 bool InferencePool::WaitFor(const RunPtr& run, TimePoint deadline) {
   std::unique_lock<std::mutex> lock(mu_);
-  return left_.wait_until(lock, deadline, [&] {
-    return run->state == InferenceRun::State::kIdle;
-  });
+  return left_.wait_until(
+      lock, deadline, [&] { return run->state == InferenceRun::State::kIdle; });
 }
 
 void InferencePool::SetNumThreads(int num_threads) {

@@ -28,8 +28,8 @@ Status WarmUp(const OnnxSession& session, const OwnedFeeds& owned) {
         [&](const ValueInfo& info) { return info.name == owned.names[i]; });
     const OwnedTensor& tensor = owned.tensors[i];
     Feed feed;
-    feed.input = static_cast<uint32_t>(
-        std::distance(session.inputs().begin(), input));
+    feed.input =
+        static_cast<uint32_t>(std::distance(session.inputs().begin(), input));
     feed.type = tensor.type;
     feed.dims = tensor.dims;
     feed.data = tensor.words.data();
@@ -80,8 +80,7 @@ LoadOutcome Load(const LoadRequest& request,
     outcome.warmup = WarmUp(*session, request.warmups[i]);
     if (outcome.warmup.ok()) continue;
     outcome.status = Status(ErrorCode::kWarmupFailed,
-                            "warmupInputs[" + std::to_string(i) +
-                                "] failed: " +
+                            "warmupInputs[" + std::to_string(i) + "] failed: " +
                                 std::string(outcome.warmup.message()));
   }
   // A load that won the race against its cancellation is cancelled all the
@@ -103,8 +102,11 @@ void LoadModel(LoadRequest request,
   if (executor == nullptr) executor = EngineThread();
   auto shared = std::make_shared<const LoadRequest>(std::move(request));
   ScheduleOr(
-      *executor, [shared, cancellation, done] { done(Load(*shared, cancellation)); },
-      [done] { done(LoadOutcome{LoadCancelled(), Status(), nullptr}); });
+      *executor,
+      [shared, cancellation, done] { done(Load(*shared, cancellation)); },
+      [done] {
+        done(LoadOutcome{LoadCancelled(), Status(), nullptr});
+      });
 }
 
 void UnloadModel(std::shared_ptr<OnnxSession> session,

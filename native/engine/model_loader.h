@@ -53,7 +53,8 @@ struct LoadOutcome {
 // the warm-ups. `done` is called once, on that thread, or on the one that drops
 // the task when the executor shuts down first. After `cancellation` fired the
 // outcome is kLoadCancelled and no session is left.
-void LoadModel(LoadRequest request, std::shared_ptr<LoadCancellation> cancellation,
+void LoadModel(LoadRequest request,
+               std::shared_ptr<LoadCancellation> cancellation,
                std::shared_ptr<Executor> executor,
                std::function<void(LoadOutcome)> done);
 

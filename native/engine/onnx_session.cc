@@ -61,9 +61,8 @@ ort::OrtStatus* MakeValue(const OrtRuntime& runtime, const Feed& feed,
         runtime.cpu_memory(), const_cast<void*>(data), feed.byte_length,
         dims.data(), feed.dims.size(), feed.type, out);
   }
-  ort::OrtStatus* failure =
-      api.CreateTensorAsOrtValue(runtime.allocator(), dims.data(),
-                                 feed.dims.size(), feed.type, out);
+  ort::OrtStatus* failure = api.CreateTensorAsOrtValue(
+      runtime.allocator(), dims.data(), feed.dims.size(), feed.type, out);
   if (failure != nullptr || feed.strings->empty()) return failure;
   std::vector<const char*> texts;
   texts.reserve(feed.strings->size());
@@ -258,9 +257,9 @@ Status OnnxSession::Run(std::span<const Feed> feeds,
   Status status;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (values[i] == nullptr) {
-      status = Status(ErrorCode::kRunFailed,
-                      "Output \"" + outputs_[outputs[i]].name +
-                          "\" came out empty.");
+      status = Status(
+          ErrorCode::kRunFailed,
+          "Output \"" + outputs_[outputs[i]].name + "\" came out empty.");
     } else if (status.ok()) {
       status = result->Add(runtime_, outputs[i], values[i]);
     } else {

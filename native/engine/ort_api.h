@@ -60,8 +60,8 @@ inline constexpr int kOrtMemTypeDefault = 0;
 inline constexpr int kOnnxTypeTensor = 1;
 
 struct OrtApiBase {
-  const void* (ASPIRED_ORT_CALL* GetApi)(uint32_t version);
-  const char* (ASPIRED_ORT_CALL* GetVersionString)();
+  const void*(ASPIRED_ORT_CALL* GetApi)(uint32_t version);
+  const char*(ASPIRED_ORT_CALL* GetVersionString)();
 };
 
 using OrtGetApiBaseFunction = const OrtApiBase*(ASPIRED_ORT_CALL*)();

@@ -11,14 +11,13 @@
 
 #include ASPIRED_ORT_HEADER
 
-#define ASPIRED_ORT_SLOT(index, name, result, parameters)             \
-  static_assert(offsetof(OrtApi, name) / sizeof(void*) == (index),    \
+#define ASPIRED_ORT_SLOT(index, name, result, parameters)          \
+  static_assert(offsetof(OrtApi, name) / sizeof(void*) == (index), \
                 #name " is not where ort_slots.def says");
 #define ASPIRED_ORT_SLOT_SINCE(since, index, name, result, parameters) \
   ASPIRED_ORT_SLOT_CHECK_##since(index, name)
 #if ORT_API_VERSION >= 22
-#define ASPIRED_ORT_SLOT_CHECK_22(index, name) \
-  ASPIRED_ORT_SLOT(index, name, , )
+#define ASPIRED_ORT_SLOT_CHECK_22(index, name) ASPIRED_ORT_SLOT(index, name, , )
 #else
 #define ASPIRED_ORT_SLOT_CHECK_22(index, name)
 #endif

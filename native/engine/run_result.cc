@@ -37,8 +37,8 @@ Status RunResult::ReadShape(const OrtRuntime& runtime, ort::OrtValue* value,
   if (failure == nullptr) {
     entry->dims_begin = dims_.size();
     dims_.resize(dims_.size() + entry->rank);
-    failure = api.GetDimensions(info, dims_.data() + entry->dims_begin,
-                                entry->rank);
+    failure =
+        api.GetDimensions(info, dims_.data() + entry->dims_begin, entry->rank);
   }
   api.ReleaseTensorTypeAndShapeInfo(info);
   if (failure != nullptr) {
@@ -64,8 +64,7 @@ Status RunResult::AddStrings(const OrtRuntime& runtime, ort::OrtValue* value,
   entry->strings_count = count;
   if (count == 0) return Status::Ok();
   size_t length = 0;
-  if (ort::OrtStatus* failure =
-          api.GetStringTensorDataLength(value, &length)) {
+  if (ort::OrtStatus* failure = api.GetStringTensorDataLength(value, &length)) {
     return runtime.ToStatus(ErrorCode::kRunFailed, failure);
   }
   std::string text(length, '\0');
@@ -108,8 +107,7 @@ RunResult::Tensor RunResult::tensor(size_t index) const {
   tensor.type = entry.type;
   tensor.dims = {dims_.data() + entry.dims_begin, entry.rank};
   tensor.byte_length = entry.byte_length;
-  tensor.strings = {strings_.data() + entry.strings_begin,
-                    entry.strings_count};
+  tensor.strings = {strings_.data() + entry.strings_begin, entry.strings_count};
   if (entry.value != nullptr) {
     tensor.data = entry.value_data;
   } else if (entry.byte_length > 0) {

@@ -54,8 +54,8 @@ class RunResult {
     size_t dims_begin;
     size_t rank;
     size_t byte_length;
-    size_t bytes_begin;          // in bytes_, when value is null
-    ort::OrtValue* value;        // holds the data, or null
+    size_t bytes_begin;    // in bytes_, when value is null
+    ort::OrtValue* value;  // holds the data, or null
     const void* value_data;
     size_t strings_begin;
     size_t strings_count;

@@ -28,9 +28,9 @@ Status NativeSessionOptions::Apply(const OnnxSessionOptions& options) {
     return runtime_.Consume(failure, &why) == 0 ? Status::Ok()
                                                 : Refused(name, why);
   };
-  Status status = set("intraOpNumThreads", api.SetIntraOpNumThreads(
-                                               options_,
-                                               options.intra_op_threads));
+  Status status =
+      set("intraOpNumThreads",
+          api.SetIntraOpNumThreads(options_, options.intra_op_threads));
   if (status.ok()) {
     status = set("interOpNumThreads",
                  api.SetInterOpNumThreads(options_, options.inter_op_threads));
@@ -44,15 +44,14 @@ Status NativeSessionOptions::Apply(const OnnxSessionOptions& options) {
     status = set("enableCpuMemArena", api.DisableCpuMemArena(options_));
   }
   // A pool that spins takes a core from the event loop for nothing.
-  std::vector<NameAndValue> config = {
-      {"session.intra_op.allow_spinning", "0"},
-      {"session.inter_op.allow_spinning", "0"}};
+  std::vector<NameAndValue> config = {{"session.intra_op.allow_spinning", "0"},
+                                      {"session.inter_op.allow_spinning", "0"}};
   config.insert(config.end(), options.config.begin(), options.config.end());
   for (const auto& [key, value] : config) {
     if (!status.ok()) return status;
-    status = set("sessionConfig[\"" + key + "\"]",
-                 api.AddSessionConfigEntry(options_, key.c_str(),
-                                           value.c_str()));
+    status =
+        set("sessionConfig[\"" + key + "\"]",
+            api.AddSessionConfigEntry(options_, key.c_str(), value.c_str()));
   }
   for (const ExecutionProvider& provider : options.providers) {
     if (!status.ok()) return status;
@@ -61,8 +60,7 @@ Status NativeSessionOptions::Apply(const OnnxSessionOptions& options) {
   return status;
 }
 
-Status NativeSessionOptions::AppendProvider(
-    const ExecutionProvider& provider) {
+Status NativeSessionOptions::AppendProvider(const ExecutionProvider& provider) {
   std::vector<const char*> keys;
   std::vector<const char*> values;
   for (const auto& [key, value] : provider.options) {
@@ -84,8 +82,7 @@ Status NativeSessionOptions::AppendProvider(
   return Status(ErrorCode::kInvalidArgument,
                 "Execution provider \"" + provider.name +
                     "\" cannot be used: " + why + " This runtime (" +
-                    runtime_.version() + ") was built with " + available +
-                    ".");
+                    runtime_.version() + ") was built with " + available + ".");
 }
 
 ort::OrtStatus* NativeSessionOptions::AppendCuda(const char* const* keys,
@@ -99,8 +96,7 @@ ort::OrtStatus* NativeSessionOptions::AppendCuda(const char* const* keys,
     failure = api.UpdateCUDAProviderOptions(cuda, keys, values, count);
   }
   if (failure == nullptr) {
-    failure =
-        api.SessionOptionsAppendExecutionProvider_CUDA_V2(options_, cuda);
+    failure = api.SessionOptionsAppendExecutionProvider_CUDA_V2(options_, cuda);
   }
   api.ReleaseCUDAProviderOptions(cuda);
   return failure;

@@ -28,8 +28,8 @@ class NativeSessionOptions {
 
  private:
   Status AppendProvider(const ExecutionProvider& provider);
-  ort::OrtStatus* AppendCuda(const char* const* keys,
-                             const char* const* values, size_t count);
+  ort::OrtStatus* AppendCuda(const char* const* keys, const char* const* values,
+                             size_t count);
 
   const OrtRuntime& runtime_;
   ort::OrtSessionOptions* options_ = nullptr;

@@ -104,13 +104,14 @@ std::string ValueInfo::ToString() const {
 Status CheckFeed(const ValueInfo& info, const Feed& feed) {
   const std::string input = "Input " + Quoted(info.name);
   if (!info.is_tensor) {
-    return Invalid(input + " of the model is no tensor, and only tensors can "
-                           "be fed.");
+    return Invalid(input +
+                   " of the model is no tensor, and only tensors can "
+                   "be fed.");
   }
   if (feed.type != info.type) {
     return Invalid(input + " takes " + std::string(TensorTypeName(info.type)) +
-                   ", but received " +
-                   std::string(TensorTypeName(feed.type)) + ".");
+                   ", but received " + std::string(TensorTypeName(feed.type)) +
+                   ".");
   }
   if (!IsCarriedTensorType(feed.type)) {
     return Invalid(input + " has type " +

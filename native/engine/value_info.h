@@ -1,4 +1,5 @@
-// What a model says of one input or output, and the checks of a feed against it.
+// What a model says of one input or output, and the checks of a feed against
+// it.
 #ifndef ASPIRED_ENGINE_VALUE_INFO_H_
 #define ASPIRED_ENGINE_VALUE_INFO_H_
 
