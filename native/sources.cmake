@@ -50,10 +50,14 @@ set(ASPIRED_BINDING_SOURCES
 )
 
 set(ASPIRED_TEST_SOURCES
+  test/conformance/basic_manager_conformance_test.cc
+  test/conformance/basic_manager_threads_conformance_test.cc
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
+  test/conformance/servable_state_monitor_conformance_test.cc
   test/native/basic_manager_cancel_test.cc
   test/native/basic_manager_slots_test.cc
+  test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
@@ -62,6 +66,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/onnx_value_info_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
+  test/native/servable_state_monitor_test.cc
   test/native/status_test.cc
   test/native/test_util/event_recorder.cc
   test/native/test_util/fake_loader.cc

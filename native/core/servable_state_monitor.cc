@@ -79,6 +79,7 @@ void ServableStateMonitor::HandleEvent(const ServableState& event) {
     }
     if (HasEnded(event)) {
       ended_.emplace_back(event.id, event.incarnation);
+      ++num_ended_;
       ForgetOldestLocked();
     }
   }
@@ -95,6 +96,7 @@ bool ServableStateMonitor::RecordLocked(const ServableState& event) {
     const bool backwards = event.incarnation == it->incarnation &&
                            event.manager_state < it->manager_state;
     if (old || backwards) return false;
+    if (HasEnded(*it)) --num_ended_;
     *it = event;
   } else {
     versions.insert(it, event);
@@ -106,18 +108,35 @@ bool ServableStateMonitor::RecordLocked(const ServableState& event) {
   return true;
 }
 
+bool ServableStateMonitor::IsLastLocked(const ServableId& id,
+                                        uint64_t incarnation) const {
+  auto stream = streams_.find(id.name);
+  if (stream == streams_.end()) return false;
+  return std::any_of(
+      stream->second.versions.begin(), stream->second.versions.end(),
+      [&](const ServableState& s) {
+        return s.id == id && s.incarnation == incarnation && HasEnded(s);
+      });
+}
+
 void ServableStateMonitor::ForgetOldestLocked() {
-  while (ended_.size() > options_.max_ended) {
+  while (num_ended_ > options_.max_ended) {
     const auto [id, incarnation] = std::move(ended_.front());
     ended_.pop_front();
+    if (!IsLastLocked(id, incarnation)) continue;
     auto stream = streams_.find(id.name);
-    if (stream == streams_.end()) continue;
-    std::erase_if(stream->second.versions, [&](const ServableState& s) {
-      return s.id == id && s.incarnation == incarnation;
-    });
+    std::erase_if(stream->second.versions,
+                  [&](const ServableState& s) { return s.id == id; });
+    --num_ended_;
     if (stream->second.versions.empty() && stream->second.waits.empty()) {
       streams_.erase(stream);
     }
+  }
+  // A version that fails again and again leaves an End each time.
+  if (ended_.size() > 2 * options_.max_ended + 64) {
+    std::erase_if(ended_, [this](const auto& end) {
+      return !IsLastLocked(end.first, end.second);
+    });
   }
 }
 
@@ -174,6 +193,7 @@ void ServableStateMonitor::ForgetUnloadedServableStates() {
     return entry.second.versions.empty() && entry.second.waits.empty();
   });
   ended_.clear();
+  num_ended_ = 0;
 }
 
 ServableStateMonitor::WaitId

@@ -117,6 +117,8 @@ class ServableStateMonitor {
 
   bool RecordLocked(const ServableState& event);
   void ForgetOldestLocked();
+  // Whether that End is the last state of its version.
+  bool IsLastLocked(const ServableId& id, uint64_t incarnation) const;
   void SettleLocked(const WaitPtr& wait, const std::string& name);
   void CollectIfDoneLocked(const WaitPtr& wait,
                            std::vector<Completion>* completions);
@@ -128,7 +130,10 @@ class ServableStateMonitor {
   // Guarded by mu_.
   bool closed_ = false;
   std::unordered_map<std::string, Stream> streams_;
-  std::deque<std::pair<ServableId, uint64_t>> ended_;  // id, incarnation
+  // Versions whose last state is End, and their Ends (id, incarnation) in the
+  // order they came, with some that a later incarnation has replaced.
+  size_t num_ended_ = 0;
+  std::deque<std::pair<ServableId, uint64_t>> ended_;
   std::deque<ServableState> log_;
   std::map<WaitId, WaitPtr> waits_;
   WaitId next_wait_ = 1;

@@ -37,8 +37,15 @@ ProbePtr LoaderProbe::Create(Kind kind, const FakeReaders* readers) {
   return ProbePtr(new LoaderProbe(kind, readers));
 }
 
-LoaderProbe::~LoaderProbe() {
-  for (std::thread& thread : threads_) {
+LoaderProbe::~LoaderProbe() { JoinThreads(); }
+
+void LoaderProbe::JoinThreads() {
+  std::vector<std::thread> threads;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    threads.swap(threads_);
+  }
+  for (std::thread& thread : threads) {
     // A thread of ours may be the last to let go of the probe.
     if (thread.get_id() == std::this_thread::get_id()) {
       thread.detach();

@@ -59,6 +59,8 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   void OnUnload(std::function<void()> hook);
   void OnDestroy(std::function<void()> hook);
   void AllowLeak();
+  // Of kOtherThread: waits for the threads that have answered.
+  void JoinThreads();
 
   // --- The hand. Waits until the load is under way, then ends it: for a
   // blocking loader on the load's thread, otherwise on this one.

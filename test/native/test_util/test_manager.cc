@@ -70,6 +70,10 @@ void TestManager::Finish() {
   manager->Flush();
   std::weak_ptr<BasicManager> weak = manager;
   manager.reset();
+  {
+    std::lock_guard<std::mutex> lock(probes_mu_);
+    for (const auto& probe : probes_) probe->JoinThreads();
+  }
   EXPECT_TRUE(weak.expired()) << "something keeps the manager alive";
   if (events) events->ExpectAllEnded();
   std::lock_guard<std::mutex> lock(probes_mu_);
