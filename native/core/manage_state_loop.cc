@@ -380,8 +380,6 @@ void AspiredVersionsManager::FinishCloseIfDone() {
     if (any && options_.clock->Now() < close_deadline_) return;
     closed_ = true;
     abandoned = basic_->AbandonAll("when the drain deadline of close() passed");
-    // Behind the events of what was abandoned.
-    basic_->PushEffect([self = shared_from_this()] { self->SettleAll(); });
     done = std::move(close_done_);
   }
   basic_->Flush();
@@ -394,11 +392,17 @@ void AspiredVersionsManager::FinishCloseIfDone() {
     std::lock_guard<std::mutex> lock(loop_mu_);
     stop_ = true;
   }
-  // As an effect: another thread may still be delivering the last events.
-  basic_->PushEffect(
-      [done = std::move(done), abandoned = std::move(abandoned)] {
-        if (done) done(abandoned);
-      });
+  // As effects, because another thread may still be delivering the last events:
+  // first these, then what they leave unsettled, then the completion. It comes
+  // from inside, behind what SettleAll() pushes.
+  basic_->PushEffect([self = shared_from_this(), done = std::move(done),
+                      abandoned = std::move(abandoned)]() mutable {
+    self->SettleAll();
+    self->basic_->PushEffect(
+        [done = std::move(done), abandoned = std::move(abandoned)] {
+          if (done) done(abandoned);
+        });
+  });
   basic_->Flush();
 }
 
