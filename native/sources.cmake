@@ -26,6 +26,7 @@ set(ASPIRED_CORE_SOURCES
   native/engine/ort_runtime.cc
   native/engine/run_result.cc
   native/engine/session_options.cc
+  native/engine/session_threads.cc
   native/engine/tensor_type.cc
   native/engine/value_info.cc
   native/policy/aspired_version_policy.cc

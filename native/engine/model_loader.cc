@@ -7,6 +7,7 @@
 #include "engine/engine_activity.h"
 #include "engine/engine_thread.h"
 #include "engine/schedule_or.h"
+#include "engine/session_threads.h"
 #include "engine/tensor_type.h"
 
 namespace aspired {
@@ -100,6 +101,10 @@ void LoadModel(LoadRequest request,
                std::shared_ptr<Executor> executor,
                std::function<void(LoadOutcome)> done) {
   if (executor == nullptr) executor = EngineThread();
+  if (request.options.intra_op_threads > 1 ||
+      request.options.inter_op_threads > 1) {
+    PrepareSessionThreads();
+  }
   auto shared = std::make_shared<const LoadRequest>(std::move(request));
   ScheduleOr(
       *executor,

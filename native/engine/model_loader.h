@@ -51,7 +51,8 @@ struct LoadOutcome {
 
 // Loads on a thread of `executor`: opens the runtime, creates the session, runs
 // the warm-ups. `done` is called once, on that thread, or on the one that drops
-// the task when the executor shuts down first. After `cancellation` fired the
+// the task when the executor shuts down first. Called on a thread of normal
+// priority (see session_threads.h). After `cancellation` fired the
 // outcome is kLoadCancelled and no session is left.
 void LoadModel(LoadRequest request,
                std::shared_ptr<LoadCancellation> cancellation,

@@ -40,6 +40,14 @@ using OrtPathChar = wchar_t;
 using OrtPathChar = char;
 #endif
 
+// Threads of a session that we start and join for the runtime. The handle is
+// ours.
+using OrtThreadWorker = void (*)(void* parameter);
+using OrtCreateThread = void*(ASPIRED_ORT_CALL*)(void* options,
+                                                 OrtThreadWorker worker,
+                                                 void* parameter);
+using OrtJoinThread = void(ASPIRED_ORT_CALL*)(const void* handle);
+
 // The oldest runtime the positions were checked on, and the newest API version
 // that adds something we call. Asking for no more than we use keeps later
 // runtimes working.
@@ -52,6 +60,7 @@ inline constexpr int kOrtNoSuchFile = 3;
 inline constexpr int kOrtModelLoadCancelled = 12;
 
 // OrtLoggingLevel.
+inline constexpr int kOrtLogWarning = 2;
 inline constexpr int kOrtLogFatal = 4;
 // OrtAllocatorType, OrtMemType.
 inline constexpr int kOrtDeviceAllocator = 0;

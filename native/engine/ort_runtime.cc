@@ -6,8 +6,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 
+#include "concurrency/thread.h"
 #include "engine/engine_activity.h"
 #include "engine/heap.h"
 
@@ -63,6 +65,23 @@ Status OrtRuntime::Load(const std::string& path, const OrtRuntime** out) {
   }
   FixHeapThresholds();
   const EngineActivity::OpeningScope opening;
+  std::unique_ptr<OrtRuntime> runtime;
+  Status status;
+  // The library starts a thread of its own, which takes over the name of the
+  // one that opens it.
+  std::thread opener([&] {
+    SetCurrentThreadName("onnxruntime");
+    status = Open(path, &runtime);
+  });
+  opener.join();
+  if (!status.ok()) return status;
+  EngineActivity::ShutdownAtExit();
+  *out = loaded.by_path[path] = runtime.release();
+  return Status::Ok();
+}
+
+Status OrtRuntime::Open(const std::string& path,
+                        std::unique_ptr<OrtRuntime>* out) {
   std::string error;
   DynamicLibrary library(path, &error);
   if (!library.is_open()) {
@@ -70,11 +89,8 @@ Status OrtRuntime::Load(const std::string& path, const OrtRuntime** out) {
                   "The ONNX Runtime library could not be opened: " + error +
                       ". " + kInstallHint);
   }
-  std::unique_ptr<OrtRuntime> runtime(new OrtRuntime(path, library));
-  if (Status status = runtime->Initialize(); !status.ok()) return status;
-  EngineActivity::ShutdownAtExit();
-  *out = loaded.by_path[path] = runtime.release();
-  return Status::Ok();
+  out->reset(new OrtRuntime(path, library));
+  return (*out)->Initialize();
 }
 
 Status OrtRuntime::Initialize() {
@@ -103,8 +119,10 @@ Status OrtRuntime::Initialize() {
     return Unsupported(path_, "version " + version_ + " does not offer API " +
                                   std::to_string(api_version) + ".");
   }
-  // Its log goes to stderr; what matters comes back as a status.
-  ort::OrtStatus* failure = api_.CreateEnv(ort::kOrtLogFatal, "aspired", &env_);
+  // The level is the library's own default: the environment may be shared with
+  // onnxruntime-node, whose log is not ours to silence.
+  ort::OrtStatus* failure =
+      api_.CreateEnv(ort::kOrtLogWarning, "aspired", &env_);
   if (failure == nullptr) {
     failure = api_.CreateCpuMemoryInfo(ort::kOrtDeviceAllocator,
                                        ort::kOrtMemTypeDefault, &cpu_memory_);

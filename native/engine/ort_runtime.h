@@ -11,6 +11,7 @@
 #ifndef ASPIRED_ENGINE_ORT_RUNTIME_H_
 #define ASPIRED_ENGINE_ORT_RUNTIME_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,7 @@ class OrtRuntime {
 
  private:
   OrtRuntime(const std::string& path, DynamicLibrary library);
+  static Status Open(const std::string& path, std::unique_ptr<OrtRuntime>* out);
   Status Initialize();
 
   const std::string path_;

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/session_threads.h"
+
 namespace aspired {
 namespace {
 
@@ -39,6 +41,15 @@ Status NativeSessionOptions::Apply(const OnnxSessionOptions& options) {
     status = set("graphOptimizationLevel",
                  api.SetSessionGraphOptimizationLevel(
                      options_, options.graph_optimization_level));
+  }
+  if (status.ok() &&
+      (options.intra_op_threads > 1 || options.inter_op_threads > 1)) {
+    status = set("intraOpNumThreads", UseSessionThreads(runtime_, options_));
+  }
+  if (status.ok()) {
+    // Its log goes to stderr; what matters comes back as a status.
+    status = set("(log level)",
+                 api.SetSessionLogSeverityLevel(options_, ort::kOrtLogFatal));
   }
   if (status.ok() && !options.cpu_mem_arena) {
     status = set("enableCpuMemArena", api.DisableCpuMemArena(options_));

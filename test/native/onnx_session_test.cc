@@ -139,6 +139,43 @@ TEST_F(OnnxSessionTest, TellsWhatTheModelTakesAndGives) {
   Unload(session);
 }
 
+TEST_F(OnnxSessionTest, AnOutputThatIsNoTensorIsNotAnswered) {
+  LoadOutcome outcome = Load(RequestFor(test::WriteSequenceModel()));
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
+  const SessionPtr session = outcome.session;
+  ASSERT_EQ(session->outputs().size(), 2u);
+  EXPECT_EQ(session->outputs()[1].ToString(), "\"s\" (not a tensor)");
+  EXPECT_THAT(session->tensor_outputs(), testing::ElementsAre(0u));
+  EXPECT_THAT(UnknownOutput(session->outputs(), "s").ToString(),
+              HasSubstr("only tensors are answered"));
+  auto sink = std::make_shared<CountingSink>(1);
+  std::shared_ptr<InferenceRun> run = MakeRun(session, {2}, 2, 4.0f, sink);
+  InferencePool pool(1);
+  pool.Submit({&run, 1});
+  sink->Wait();
+  EXPECT_TRUE(run->status.ok()) << run->status.ToString();
+  EXPECT_EQ(run->result.size(), 1u);
+  run->Reset();
+  Unload(session);
+}
+
+TEST_F(OnnxSessionTest, ASessionWithThreadsOfItsOwnRunsAndGivesThemBack) {
+  LoadRequest request = RequestFor(test::WriteDoubleModel());
+  request.options.intra_op_threads = 3;
+  request.options.inter_op_threads = 2;
+  LoadOutcome outcome = Load(request);
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
+  auto sink = std::make_shared<CountingSink>(1);
+  std::shared_ptr<InferenceRun> run =
+      MakeRun(outcome.session, {100000}, 100000, 4.0f, sink);
+  InferencePool pool(1);
+  pool.Submit({&run, 1});
+  sink->Wait();
+  EXPECT_TRUE(run->status.ok()) << run->status.ToString();
+  run->Reset();
+  Unload(outcome.session);
+}
+
 TEST_F(OnnxSessionTest, ALoadThatFailsSaysWhy) {
   LoadRequest missing = RequestFor("/nowhere/model.onnx");
   EXPECT_EQ(Load(missing).status.code(), ErrorCode::kModelNotFound);

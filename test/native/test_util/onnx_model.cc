@@ -46,17 +46,22 @@ std::string Node(const std::string& op, const std::vector<std::string>& inputs,
   return Bytes(1, node + Bytes(2, output) + Bytes(4, op));
 }
 
-// A float32 tensor whose dims are all called "n".
-std::string Value(int field, const std::string& name, int rank) {
+// The type of a float32 tensor whose dims are all called "n".
+std::string TensorOf(int rank) {
   std::string shape;
   for (int i = 0; i < rank; ++i) shape += Bytes(1, Bytes(2, "n"));
-  const std::string tensor = Number(1, 1) + Bytes(2, shape);
-  return Bytes(field, Bytes(1, name) + Bytes(2, Bytes(1, tensor)));
+  return Bytes(1, Number(1, 1) + Bytes(2, shape));
 }
 
-std::string Model(const std::string& nodes, int rank) {
-  const std::string graph =
-      nodes + Bytes(2, "test") + Value(11, "x", rank) + Value(12, "y", rank);
+std::string Value(int field, const std::string& name, const std::string& type) {
+  return Bytes(field, Bytes(1, name) + Bytes(2, type));
+}
+
+std::string Model(const std::string& nodes, int rank,
+                  const std::string& more_outputs = "") {
+  const std::string graph = nodes + Bytes(2, "test") +
+                            Value(11, "x", TensorOf(rank)) +
+                            Value(12, "y", TensorOf(rank)) + more_outputs;
   return Number(1, 8) + Bytes(7, graph) + Bytes(8, Number(2, 13));
 }
 
@@ -90,6 +95,13 @@ std::string FindOnnxRuntime() {
 
 std::string WriteDoubleModel() {
   return Write("double", Model(Node("Add", {"x", "x"}, "y"), 1));
+}
+
+std::string WriteSequenceModel() {
+  const std::string sequence = Bytes(4, Bytes(1, TensorOf(1)));
+  return Write("sequence", Model(Node("Add", {"x", "x"}, "y") +
+                                     Node("SequenceConstruct", {"x"}, "s"),
+                                 1, Value(12, "s", sequence)));
 }
 
 std::string WriteChainModel(int length) {

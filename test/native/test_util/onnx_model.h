@@ -13,7 +13,9 @@ std::string FindOnnxRuntime();
 // Writes a model into the folder for temporary files; answers its path.
 //   "double": y = x + x, x float32 [n]
 //   "chain":  y = x * x * x ... (matrix products), x float32 [n, n]
+//   "sequence": y = x + x, and s, the sequence that holds x alone
 std::string WriteDoubleModel();
+std::string WriteSequenceModel();
 std::string WriteChainModel(int length);
 
 }  // namespace aspired::test

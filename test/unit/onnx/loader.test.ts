@@ -1,5 +1,6 @@
 // What a load promises: a servable, or an error that says what is wrong and what to do.
 import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -9,6 +10,11 @@ import { libraryIn } from '#lib/onnx/runtime.js';
 import { coded, contextFor, floats, loaded, model } from './support.js';
 
 let folder: string;
+const noCompiler =
+  process.platform === 'linux' && spawnSync('cc', ['--version']).status === 0
+    ? false
+    : 'no C compiler to make a fake with';
+
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'aspired-onnx-'));
 });
@@ -87,6 +93,27 @@ describe('the runtime', () => {
     const runtimePath = join(folder, 'libtext.so');
     await writeFile(runtimePath, 'not a library');
     await fails(path, coded('ERR_ONNX_RUNTIME_NOT_FOUND', /libtext\.so/), { runtimePath });
+  });
+
+  it('that is older than 1.17, or from another age, is ERR_ONNX_RUNTIME_UNSUPPORTED', {
+    skip: noCompiler,
+  }, async () => {
+    const path = await model('half_plus_two');
+    for (const version of ['1.16.3', '0.5.0', '2.0.0', 'nightly']) {
+      const source = join(folder, `fake-${version}.c`);
+      const runtimePath = join(folder, `libfake-${version}.so`);
+      await writeFile(
+        source,
+        `static const void* api(unsigned v) { return 0; }
+         static const char* version(void) { return "${version}"; }
+         static const struct { const void* (*a)(unsigned); const char* (*b)(void); } base = { api, version };
+         const void* OrtGetApiBase(void) { return &base; }`,
+      );
+      execFileSync('cc', ['-shared', '-fPIC', '-o', runtimePath, source]);
+      await fails(path, coded('ERR_ONNX_RUNTIME_UNSUPPORTED', new RegExp(`${version}.*1\\.17 or later`)), {
+        runtimePath,
+      });
+    }
   });
 
   it('is looked for in the newest folder of the package, for this platform', async () => {

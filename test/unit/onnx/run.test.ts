@@ -1,10 +1,15 @@
 // What a run promises: its answer, its errors, and that it disturbs nothing else.
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { OnnxServable, OnnxTensor } from '#lib/onnx/index.js';
-import { getInferenceStats, setNumInferenceThreads } from '#lib/onnx/index.js';
-import { coded, floats, loaded } from './support.js';
+import { getInferenceStats, onnxLoader, setNumInferenceThreads } from '#lib/onnx/index.js';
+import { encodeModel } from '../../../scripts/models/onnx.js';
+import { chunksOf } from '../../../scripts/models/protobuf.js';
+import { coded, contextFor, floats, loaded } from './support.js';
 
 function slowFeed(rows = 1) {
   return { x: { type: 'float32', data: new Float32Array(512 * rows).fill(0.01), dims: [rows, 512] } } as const;
@@ -130,6 +135,31 @@ describe('runs side by side', () => {
       assert.equal(first(answer), i / 2 + 2);
     });
     await loader.unload?.(servable);
+  });
+
+  it('a model with more outputs than the exchange has room for answers all of them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'aspired-onnx-'));
+    const path = join(folder, 'many.onnx');
+    const outputs = Array.from({ length: 900 }, (_, i) => `y${i}`);
+    const shape = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const encoded = encodeModel({
+      name: 'many',
+      inputs: [{ name: 'x', type: 'float32', shape }],
+      outputs: outputs.map((name) => ({ name, type: 'float32', shape })),
+      nodes: outputs.map((name) => ({ op: 'Identity', inputs: ['x'], outputs: [name] })),
+    });
+    await writeFile(path, Buffer.concat([...chunksOf(encoded)]));
+    const loader = onnxLoader(path);
+    const servable = await loader.load(contextFor());
+    const x = floats([1, 2], [1, 1, 2, 1, 1, 1]);
+    const answers = [servable.runSync({ x }), ...(await Promise.all([servable.run({ x }), servable.run({ x })]))];
+    answers.push(servable.runSync({ x }, { outputs }));
+    for (const answer of answers) {
+      assert.deepEqual(Object.keys(answer), outputs);
+      for (const { data, dims } of Object.values(answer)) assert.deepEqual([data, dims], [x.data, x.dims]);
+    }
+    await loader.unload?.(servable);
+    await rm(folder, { recursive: true });
   });
 
   it('large and small data mix, and the feeds may be changed as soon as run() returned', async () => {
