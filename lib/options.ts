@@ -44,7 +44,7 @@ export function checkKeys(
   }
 }
 
-/** An integer in [min, max], or `fallback` when undefined. */
+/** An integer in [min, max], or `fallback` when undefined; a fallback of NaN means that a value is required. */
 export function checkInteger(
   name: string,
   value: unknown,
@@ -52,7 +52,7 @@ export function checkInteger(
   min: number,
   max = Number.MAX_SAFE_INTEGER,
 ): number {
-  if (value === undefined) return fallback;
+  if (value === undefined && !Number.isNaN(fallback)) return fallback;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) {
     const range = max === Number.MAX_SAFE_INTEGER ? `an integer >= ${min}` : `an integer from ${min} to ${max}`;
     throw invalidOption(name, range, value);

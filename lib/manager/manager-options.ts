@@ -134,7 +134,8 @@ function warn(error: AspiredError): void {
 export function checkManagerOptions(value: unknown = {}): { native: NativeManagerOptions; settings: ManagerSettings } {
   checkKeys('options', value, KEYS);
   const options = value as AspiredVersionsManagerOptions;
-  const policy = checkPolicy('aspiredVersionPolicy', options.aspiredVersionPolicy ?? 'availability-preserving');
+  const { aspiredVersionPolicy = 'availability-preserving', leakDetection = 'sampled' } = options;
+  const policy = checkPolicy('aspiredVersionPolicy', aspiredVersionPolicy);
   const ms = (key: keyof AspiredVersionsManagerOptions, fallback: number): number =>
     checkInteger(key, options[key], fallback, 0, MAX_MS);
   const threads = (key: keyof AspiredVersionsManagerOptions, fallback: number): number =>
@@ -143,7 +144,6 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
   const slowRetryIntervalMs = ms('slowRetryIntervalMs', Math.min(MAX_MS, Math.max(100, 8 * loadRetryIntervalMs)));
   const manageStateIntervalMs = ms('manageStateIntervalMs', 100);
   const customSortActions = checkFunction('customSortActions', options.customSortActions);
-  const leakDetection = options.leakDetection ?? 'sampled';
   if (!['sampled', 'all', 'off'].includes(leakDetection)) {
     throw invalidOption('leakDetection', "'sampled', 'all' or 'off'", leakDetection);
   }
