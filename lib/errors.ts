@@ -39,7 +39,8 @@ export class AspiredError extends Error {
   constructor(code: AspiredErrorCode, message: string, options: { cause?: unknown; servable?: ServableId } = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
-    this.status = ERROR_CODES[code].status;
+    // A newer copy of the package may know codes that this one does not.
+    this.status = ERROR_CODES[code]?.status ?? 'UNKNOWN';
     if (options.servable) this.servable = options.servable;
   }
 
@@ -57,7 +58,11 @@ export class AspiredError extends Error {
   }
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown; an object may refuse to become a string. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  try {
+    return thrown instanceof Error ? String(thrown.message) : String(thrown);
+  } catch {
+    return Object.prototype.toString.call(thrown);
+  }
 }
