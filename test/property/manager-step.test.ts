@@ -94,5 +94,5 @@ async function play(choice: Setting, list: readonly Operation[]): Promise<void> 
 }
 
 test('step(): availability, leases, visibility, events and loader obligations hold under random operations', async () => {
-  await fc.assert(fc.asyncProperty(setting, operations, play), runs(1500));
+  await fc.assert(fc.asyncProperty(setting, operations, play), runs(1000));
 });

@@ -4,6 +4,8 @@
 /** Something that is opened by hand. */
 export interface Gate {
   readonly label: string;
+  /** True: only openLate() opens it. */
+  isLate(): boolean;
   open(): void;
 }
 
@@ -39,10 +41,11 @@ export class Journal {
   }
 
   /** A promise that settles when the run opens its gate. */
-  gate<T>(label: string, settle: () => T): Promise<T> {
+  gate<T>(label: string, settle: () => T, isLate = (): boolean => false): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.gates.push({
         label,
+        isLate,
         open: () => {
           try {
             resolve(settle());
@@ -55,12 +58,20 @@ export class Journal {
   }
 
   openGate(index: number): void {
-    if (this.gates.length === 0) return;
-    const [gate] = this.gates.splice(index % this.gates.length, 1);
-    gate?.open();
+    const gates = this.gates.filter((gate) => !gate.isLate());
+    const gate = gates[index % Math.max(1, gates.length)];
+    if (!gate) return;
+    this.gates.splice(this.gates.indexOf(gate), 1);
+    gate.open();
   }
 
   openAll(): void {
+    const late = this.gates.filter((gate) => gate.isLate());
+    for (const gate of this.gates.splice(0, this.gates.length, ...late)) if (!late.includes(gate)) gate.open();
+  }
+
+  /** Opens also what should come after its attempt was given up. */
+  openLate(): void {
     for (const gate of this.gates.splice(0)) gate.open();
   }
 }

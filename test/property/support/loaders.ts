@@ -73,8 +73,10 @@ export class ScriptedLoader implements Loader<Servable> {
       case 'async':
         return Promise.resolve().then(made);
       case 'gate':
-      case 'deaf':
         return this.journal.gate(this.label, made);
+      case 'deaf':
+        // Once it was dropped it comes back after it was given up, where there is a clock for that.
+        return this.journal.gate(this.label, made, () => this.doomed && !this.journal.isSerial);
       case 'aborted':
         return this.untilAborted(context);
       case 'fail':

@@ -311,6 +311,7 @@ export class World {
   /** From here on nothing can be acquired. */
   close(): Promise<{ readonly abandoned: readonly unknown[] }> {
     this.closed = true;
+    for (const loader of this.loaders) loader.doomed = true;
     return this.manager.close({ drainTimeoutMs: 20_000 });
   }
 
