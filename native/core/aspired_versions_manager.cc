@@ -107,7 +107,9 @@ Status AspiredVersionsManager::SetAspiredVersions(
       if (next.contains(version)) continue;
       DropLocked(stream, version, record);
       const auto now = basic_->GetSnapshot({name, version});
-      if (now && !IsTerminal(now->state)) transition->AwaitGone(version);
+      if (now && !IsTerminal(now->state)) {
+        transition->AwaitGone(version, now->incarnation);
+      }
     }
     for (AspiredVersion& item : versions) {
       AspireLocked(stream, std::move(item), *transition);
@@ -185,9 +187,10 @@ void AspiredVersionsManager::AspireLocked(Stream& stream, AspiredVersion item,
   auto [it, is_new] = stream.records.try_emplace(item.version);
   Record& record = it->second;
   if (is_new) {
-    transition.Await(item.version, 0);
-    ManageLocked(stream, item.version, record, std::move(item.loader),
+    const ServableId id{stream.name, item.version};
+    ManageLocked(stream, id.version, record, std::move(item.loader),
                  std::move(item.error));
+    transition.Await(id.version, basic_->GetSnapshot(id)->incarnation - 1);
     return;
   }
   const auto now = basic_->GetSnapshot({stream.name, item.version});
@@ -229,7 +232,8 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     if (now.state == HarnessState::kReady) {
       transition.AddSettled(id.version, ManagerState::kAvailable, Status::Ok());
     } else {
-      transition.Await(id.version, record.successor ? now.incarnation : 0);
+      transition.Await(id.version, record.successor ? now.incarnation
+                                                    : now.incarnation - 1);
     }
     return;
   }
@@ -330,8 +334,8 @@ void AspiredVersionsManager::SettleKeptLocked(Stream& stream) {
     if (!transition->has_failed()) continue;
     const auto& dropped = transition->dropped();
     const bool all_kept =
-        std::all_of(dropped.begin(), dropped.end(), [&](int64_t version) {
-          const auto now = basic_->GetSnapshot({stream.name, version});
+        std::all_of(dropped.begin(), dropped.end(), [&](const auto& entry) {
+          const auto now = basic_->GetSnapshot({stream.name, entry.first});
           return now && now->state == HarnessState::kReady;
         });
     if (all_kept) transition->KeepDropped();

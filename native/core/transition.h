@@ -14,7 +14,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -45,7 +45,8 @@ class Transition {
   }
 
   // A version of the list that has yet to come out. Events of incarnations up
-  // to `after_incarnation` are those of an earlier life.
+  // to `after_incarnation` are those of an earlier life: they may still be on
+  // their way when the list comes.
   void Await(int64_t version, uint64_t after_incarnation) {
     Add(version, ManagerState::kStart, Status::Ok(),
         {after_incarnation, false});
@@ -54,8 +55,11 @@ class Transition {
   void AddSettled(int64_t version, ManagerState state, Status error) {
     Add(version, state, std::move(error), {0, true});
   }
-  // A version that the list dropped and that is still there.
-  void AwaitGone(int64_t version) { dropped_.insert(version); }
+  // A version that the list dropped and that is still there, in that
+  // incarnation.
+  void AwaitGone(int64_t version, uint64_t incarnation) {
+    dropped_.emplace(version, incarnation);
+  }
 
   void Supersede() {
     result_.superseded = true;
@@ -78,7 +82,10 @@ class Transition {
 
   void OnEvent(const ServableState& event) {
     if (event.manager_state == ManagerState::kEnd) {
-      dropped_.erase(event.id.version);
+      const auto gone = dropped_.find(event.id.version);
+      if (gone != dropped_.end() && event.incarnation >= gone->second) {
+        dropped_.erase(gone);
+      }
     }
     const auto found = index_.find(event.id.version);
     if (found == index_.end()) return;
@@ -106,7 +113,8 @@ class Transition {
                                  ManagerState::kAvailable;
                         });
   }
-  const std::set<int64_t>& dropped() const { return dropped_; }
+  // Version to incarnation.
+  const std::map<int64_t, uint64_t>& dropped() const { return dropped_; }
   // The policy keeps what was dropped.
   void KeepDropped() { dropped_.clear(); }
 
@@ -130,7 +138,7 @@ class Transition {
   std::vector<Item> items_;  // beside result_.versions
   std::unordered_map<int64_t, size_t> index_;
   size_t unsettled_ = 0;
-  std::set<int64_t> dropped_;
+  std::map<int64_t, uint64_t> dropped_;
   Done done_;
 };
 

@@ -158,3 +158,27 @@ test('close() settles what is left', async (t) => {
   assert.ok(cancelled.versions[0]?.error);
   handle.release();
 });
+
+test('a list does not take the end of an earlier incarnation for that of the version it dropped', async (t) => {
+  const m = start(t);
+  await m.aspire('m', counted(1));
+  const handle = m.manager.getServableHandle('m');
+  const early: number[] = [];
+  let held = true;
+  let last = m.manager.setAspiredVersions('m', []);
+  for (let i = 0; i < 3000; i++) {
+    // Work for the loop, so that it is delivering events of others when those of m come.
+    m.manager.setAspiredVersions(`other-${i % 8}`, i % 16 < 8 ? counted(1, 2, 3) : []);
+    m.manager.setAspiredVersions('m', counted(1)); // revokes the unload: End, Start, Available
+    last = m.manager.setAspiredVersions('m', []);
+    void last.settled.then(({ superseded }) => {
+      if (!superseded && held) early.push(i);
+    });
+    if (i % 10 === 0) await turns(1);
+  }
+  await turns();
+  assert.deepEqual(early, [], 'settled while the version was held');
+  held = false;
+  handle.release();
+  await m.settled(last);
+});
