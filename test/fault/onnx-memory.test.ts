@@ -9,8 +9,8 @@ import { defaultModelsDirectory, ensureModels } from '../../scripts/models/ensur
 const program = fileURLToPath(new URL('./onnx-measure.js', import.meta.url));
 const models = defaultModelsDirectory();
 const DEADLINE_MS = 60_000;
-/** Not the promise of the benchmark (15 ms on a quiet machine), but far below the load that it must not wait for. */
-const LONGEST_GAP_MS = 100;
+/** What one standstill may be of the whole load. A load on the event loop is one standstill; the benchmark has the promise. */
+const LONGEST_GAP_OF_LOAD = 0.2;
 
 interface Measured {
   readonly longestGapMs: number;
@@ -37,15 +37,14 @@ describe('a large model', () => {
     const seen = await measure();
     const note = JSON.stringify(seen);
     assert.ok(seen.loadedMb - seen.beforeMb > 0.9 * seen.modelMb, `the model is not in memory: ${note}`);
-    assert.ok(seen.longestGapMs < LONGEST_GAP_MS, `the event loop stood still: ${note}`);
-    assert.ok(seen.loadMs > 2 * LONGEST_GAP_MS, `the load is too short to tell: ${note}`);
+    assert.ok(seen.longestGapMs < LONGEST_GAP_OF_LOAD * seen.loadMs, `the event loop stood still: ${note}`);
     assert.ok(seen.runs > seen.loadMs / 20, `the small model hardly ran: ${note}`);
     assert.ok(seen.afterMb - seen.beforeMb < 0.05 * seen.modelMb, `memory did not come back: ${note}`);
   });
 
   it('whose load fails at its end leaves no memory behind', async () => {
     const seen = await measure('fail');
-    assert.ok(seen.loadMs > 2 * LONGEST_GAP_MS, `it failed too early to tell: ${JSON.stringify(seen)}`);
+    assert.ok(seen.loadMs > 100, `it failed too early to tell: ${JSON.stringify(seen)}`);
     assert.ok(seen.afterMb - seen.beforeMb < 0.05 * seen.modelMb, `memory did not come back: ${JSON.stringify(seen)}`);
   });
 });
