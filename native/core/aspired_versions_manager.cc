@@ -232,8 +232,8 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     if (now.state == HarnessState::kReady) {
       transition.AddSettled(id.version, ManagerState::kAvailable, Status::Ok());
     } else {
-      transition.Await(id.version, record.successor ? now.incarnation
-                                                    : now.incarnation - 1);
+      transition.Await(
+          id.version, record.successor ? now.incarnation : now.incarnation - 1);
     }
     return;
   }

@@ -98,9 +98,10 @@ for (const variant of variants) {
       const f = await fixture(t);
       await f.aspire('D', f.make('D', 1));
       const failed = await f.aspire('D', [{ version: 2, error: new Error('not prepared') }]);
-      assert.deepEqual(failed.versions.map(({ managerState, error }) => [managerState, error?.code]), [
-        ['End', 'ERR_SOURCE_ERROR'],
-      ]);
+      assert.deepEqual(
+        failed.versions.map(({ managerState, error }) => [managerState, error?.code]),
+        [['End', 'ERR_SOURCE_ERROR']],
+      );
       assert.equal(f.resolve({ name: 'D', version: 2 }), 'ERR_SERVABLE_NOT_FOUND');
       assert.equal(f.resolve('D'), 'D/1', 'the last good one stays');
       const { versions } = await f.aspire('D', f.make('D', 2));
@@ -125,16 +126,27 @@ for (const variant of variants) {
         for (const handle of handles.values()) handle.release();
         return values.sort();
       };
-      assert.deepEqual(all(), [['A/0', 0], ['A/1', 1], ['B/0', 0], ['B/1', 1]]);
+      assert.deepEqual(all(), [
+        ['A/0', 0],
+        ['A/1', 1],
+        ['B/0', 0],
+        ['B/1', 1],
+      ]);
       await f.aspire('A', []);
-      assert.deepEqual(all(), [['B/0', 0], ['B/1', 1]]);
+      assert.deepEqual(all(), [
+        ['B/0', 0],
+        ['B/1', 1],
+      ]);
     });
 
     test(`AVM-11 an empty list unloads everything, also after a handle was taken and released; ${by}`, async (t) => {
       const f = await fixture(t);
       f.manager.getServableHandle('A').release();
       await f.aspire('A', []);
-      assert.deepEqual(['A/0', 'A/1', 'B/0', 'B/1'].map((key) => f.unloadsOf(key)), [1, 1, 0, 0]);
+      assert.deepEqual(
+        ['A/0', 'A/1', 'B/0', 'B/1'].map((key) => f.unloadsOf(key)),
+        [1, 1, 0, 0],
+      );
       assert.equal(f.resolve('A'), 'ERR_SERVABLE_NOT_FOUND');
       assert.ok(f.events.indexOf('A', 0, 'Unloading') < f.events.indexOf('A', 1, 'Unloading'), 'lowest first');
     });

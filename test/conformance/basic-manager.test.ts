@@ -41,7 +41,10 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       assert.throws(() => m.manager.setAspiredVersions('A', counted(1, 1)), coded('ERR_DUPLICATE_VERSION'));
       const later = counted(1, 2);
       await m.aspire('A', later);
-      assert.deepEqual(later.map(({ loader }) => (loader as CountingLoader).loads), [0, 0]);
+      assert.deepEqual(
+        later.map(({ loader }) => (loader as CountingLoader).loads),
+        [0, 0],
+      );
       assert.deepEqual(m.events.statesOf('A', 1), ['Start', 'Loading', 'Available']);
     });
 
@@ -189,7 +192,10 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       const m = await fixture(t);
       const loaders = Array.from({ length: 4 }, () => new CountingLoader(1));
       const results = await Promise.all(loaders.map((loader) => m.aspire('C', one(1, loader))));
-      assert.deepEqual(loaders.map(({ loads }) => loads), [1, 0, 0, 0]);
+      assert.deepEqual(
+        loaders.map(({ loads }) => loads),
+        [1, 0, 0, 0],
+      );
       assert.ok(results.every(({ versions }) => versions[0]?.managerState === 'Available'));
     });
 

@@ -35,10 +35,13 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       const attempt = await two.loading();
       assert.equal(attempt.context.signal.aborted, false);
       const rollback = m.manager.setAspiredVersions('m', one(1, unused));
-      assert.deepEqual(m.manager.getServableStates('m').map(({ id, state, aspired }) => [id.version, state, aspired]), [
-        [2, 'Loading', false],
-        [1, 'Ready', true],
-      ]);
+      assert.deepEqual(
+        m.manager.getServableStates('m').map(({ id, state, aspired }) => [id.version, state, aspired]),
+        [
+          [2, 'Loading', false],
+          [1, 'Ready', true],
+        ],
+      );
       await eventually(() => attempt.context.signal.aborted, 'the cancellation');
       attempt.succeed(2); // it pays no attention, and comes all the same
       assert.deepEqual((await m.settled(rollback)).versions, [{ version: 1, managerState: 'Available' }]);
@@ -72,7 +75,10 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       await m.aspire('m', one(1, one1));
       await m.aspire('m', one(2, new FailingLoader(2)));
       const { versions } = await m.aspire('m', counted(1, 3));
-      assert.deepEqual(versions.map(({ managerState }) => managerState), ['Available', 'Available']);
+      assert.deepEqual(
+        versions.map(({ managerState }) => managerState),
+        ['Available', 'Available'],
+      );
       assert.deepEqual(m.available(), ['m/1', 'm/3']);
       assert.deepEqual([one1.loads, one1.unloads], [1, 0]);
     });
@@ -220,7 +226,12 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
         asked.push(id.name);
         return (error.cause as Error).message === 'UNAVAILABLE';
       };
-      const m = start(t, { shouldRetryModelLoad, maxNumLoadRetries: 3, loadRetryIntervalMs: 0, slowRetryIntervalMs: 1 });
+      const m = start(t, {
+        shouldRetryModelLoad,
+        maxNumLoadRetries: 3,
+        loadRetryIntervalMs: 0,
+        slowRetryIntervalMs: 1,
+      });
       await m.aspire('good', counted(1));
       assert.deepEqual(m.available(), ['good/1'], 'a load that succeeds is no matter of retries');
       const again = new FailingLoader(1, new Error('UNAVAILABLE'), 2);
@@ -249,7 +260,11 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
         ],
       );
       const gone = await m.aspire('m', []);
-      assert.deepEqual([gone.versions, m.manager.getServableStates('m')], [[], []], 'and when all that was dropped is gone');
+      assert.deepEqual(
+        [gone.versions, m.manager.getServableStates('m')],
+        [[], []],
+        'and when all that was dropped is gone',
+      );
     });
 
     test(`a rollback cancels the retries of the promotion at once, in the pause too; ${by}`, async (t) => {
@@ -262,7 +277,10 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       assert.equal(versions[0]?.managerState, 'Available');
       assert.equal((await m.settled(promotion)).versions[0]?.error?.code, 'ERR_LOAD_CANCELLED');
       assert.equal(failing.attempts, 1);
-      assert.deepEqual(m.manager.getServableStates('m').map(({ id }) => id.version), [1]);
+      assert.deepEqual(
+        m.manager.getServableStates('m').map(({ id }) => id.version),
+        [1],
+      );
     });
 
     test(`a pause before a retry holds no load slot; ${by}`, async (t) => {

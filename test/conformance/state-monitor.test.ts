@@ -59,7 +59,10 @@ test('SSM-04 a version that has ended is no longer among the states, nor is its 
   const m = start(t);
   await m.aspire('foo', counted(1, 2));
   await m.aspire('foo', counted(2));
-  assert.deepEqual(m.manager.getServableStates('foo').map(({ id }) => id.version), [2]);
+  assert.deepEqual(
+    m.manager.getServableStates('foo').map(({ id }) => id.version),
+    [2],
+  );
   await m.aspire('foo', []);
   assert.deepEqual(m.manager.getServableStates('foo'), []);
   await m.aspire('bar', counted(1)); // a round later
@@ -69,7 +72,10 @@ test('SSM-04 a version that has ended is no longer among the states, nor is its 
 test('SSM-06 versions come in descending order', async (t) => {
   const m = start(t);
   await m.aspire('foo', counted(42, 7, 9, 100));
-  assert.deepEqual(m.manager.getServableStates('foo').map(({ id }) => id.version), [100, 42, 9, 7]);
+  assert.deepEqual(
+    m.manager.getServableStates('foo').map(({ id }) => id.version),
+    [100, 42, 9, 7],
+  );
 });
 
 test('SSM-08 no request: reached at once', async (t) => {
@@ -82,7 +88,11 @@ test('SSM-09 a version that becomes Available ends the wait', async (t) => {
   const waiting = wait(m, [{ name: 'foo', version: 42 }], 'Available');
   await m.aspire('foo', counted(42));
   assert.deepEqual(await waiting, [{ name: 'foo', version: 42 }]);
-  assert.deepEqual(await wait(m, [{ name: 'foo', version: 42 }], 'Available'), [{ name: 'foo', version: 42 }], 'is there');
+  assert.deepEqual(
+    await wait(m, [{ name: 'foo', version: 42 }], 'Available'),
+    [{ name: 'foo', version: 42 }],
+    'is there',
+  );
 });
 
 test('SSM-11 a name waits for any of its versions', async (t) => {

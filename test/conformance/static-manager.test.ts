@@ -34,7 +34,10 @@ test('SM-03 no servable is an error; the same version twice is an error', async 
 
 test('SM-04 Latest is the highest one', async (t) => {
   const m = new TestManager(t);
-  await m.aspire('n', [22, 24].map((version) => ({ version, loader: value(String(version)) })));
+  await m.aspire(
+    'n',
+    [22, 24].map((version) => ({ version, loader: value(String(version)) })),
+  );
   using handle = m.manager.getServableHandle<string>('n');
   assert.deepEqual([handle.servable, { ...handle.id }], ['24', { name: 'n', version: 24 }]);
 });

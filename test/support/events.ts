@@ -22,7 +22,10 @@ export class EventRecorder {
   private async read(): Promise<void> {
     for await (const event of this.stream) {
       this.events.push(event);
-      const [found, rest] = [this.waiting.filter(({ test }) => test(event)), this.waiting.filter(({ test }) => !test(event))];
+      const [found, rest] = [
+        this.waiting.filter(({ test }) => test(event)),
+        this.waiting.filter(({ test }) => !test(event)),
+      ];
       this.waiting = rest;
       for (const { resolve } of found) resolve(event);
     }

@@ -58,7 +58,9 @@ export class TestManager {
       return result;
     }
     let pending = true;
-    const done = () => void (pending = false);
+    const done = (): void => {
+      pending = false;
+    };
     promise.then(done, done);
     const crank = async (): Promise<void> => {
       while (pending && !this.isClosed) {

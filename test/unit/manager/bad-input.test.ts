@@ -36,10 +36,13 @@ for (const [what, version] of versions) {
   test(`a version that is ${what} refuses the whole list`, async (t) => {
     const { manager, undisturbed } = await serving(t);
     const list = [...counted(3), { version, loader: new CountingLoader(2) }] as never;
-    assert.throws(() => manager.setAspiredVersions('m', list), (error: Error) => {
-      assert.match(error.message, /^Expected a safe integer >= 0 for option versions\[1\]\.version, but received /);
-      return coded('ERR_INVALID_VERSION', 'INVALID_ARGUMENT')(error);
-    });
+    assert.throws(
+      () => manager.setAspiredVersions('m', list),
+      (error: Error) => {
+        assert.match(error.message, /^Expected a safe integer >= 0 for option versions\[1\]\.version, but received /);
+        return coded('ERR_INVALID_VERSION', 'INVALID_ARGUMENT')(error);
+      },
+    );
     undisturbed();
     assert.deepEqual(manager.getServableStates('m').length, 1);
   });
@@ -48,7 +51,10 @@ for (const [what, version] of versions) {
 test('the largest safe version is a version, and -0 is 0', async (t) => {
   const { m, undisturbed } = await serving(t);
   await m.aspire('big', counted(Number.MAX_SAFE_INTEGER, -0));
-  assert.deepEqual([m.resolve('big'), m.resolve({ name: 'big', version: 0 })], [`big/${Number.MAX_SAFE_INTEGER}`, 'big/0']);
+  assert.deepEqual(
+    [m.resolve('big'), m.resolve({ name: 'big', version: 0 })],
+    [`big/${Number.MAX_SAFE_INTEGER}`, 'big/0'],
+  );
   undisturbed();
 });
 
@@ -95,10 +101,13 @@ for (const [what, loader, code] of loaders) {
   test(`a loader ${what} refuses the whole list`, async (t) => {
     const { manager, undisturbed } = await serving(t);
     const list = [...counted(3), { version: 2, loader }] as never;
-    assert.throws(() => manager.setAspiredVersions('m', list), (error: Error) => {
-      assert.match(error.message, /versions\[1\]\.loader/);
-      return coded(code, 'INVALID_ARGUMENT')(error);
-    });
+    assert.throws(
+      () => manager.setAspiredVersions('m', list),
+      (error: Error) => {
+        assert.match(error.message, /versions\[1\]\.loader/);
+        return coded(code, 'INVALID_ARGUMENT')(error);
+      },
+    );
     undisturbed();
     assert.equal(manager.getServableStates('m').length, 1);
   });
@@ -107,9 +116,14 @@ for (const [what, loader, code] of loaders) {
 test('a list that is no list, an element that is no element, a loader and an error in one', async (t) => {
   const { manager, undisturbed } = await serving(t);
   const set = (list: unknown) => () => manager.setAspiredVersions('m', list as never);
-  for (const list of [undefined, null, {}, 'none', 7, new Set()]) assert.throws(set(list), coded('ERR_INVALID_ARGUMENT'));
-  for (const element of [null, 7, 'two', []]) assert.throws(set([element]), coded('ERR_INVALID_ARGUMENT'), show(element));
-  assert.throws(set([{ version: 2, loader: new CountingLoader(2), error: new Error('e') }]), /a loader or an error, not both/);
+  for (const list of [undefined, null, {}, 'none', 7, new Set()])
+    assert.throws(set(list), coded('ERR_INVALID_ARGUMENT'));
+  for (const element of [null, 7, 'two', []])
+    assert.throws(set([element]), coded('ERR_INVALID_ARGUMENT'), show(element));
+  assert.throws(
+    set([{ version: 2, loader: new CountingLoader(2), error: new Error('e') }]),
+    /a loader or an error, not both/,
+  );
   assert.throws(set([{ verison: 2, loader: new CountingLoader(2) }]), /Did you mean version/);
   undisturbed();
 });
@@ -123,14 +137,19 @@ const causes: [string, unknown][] = [
 ];
 for (const [what, thrown] of causes) {
   for (const [how, load] of [
-    ['throws', () => {
-      throw thrown;
-    }],
+    [
+      'throws',
+      () => {
+        throw thrown;
+      },
+    ],
     ['rejects with', () => Promise.reject(thrown)],
   ] as [string, () => never][]) {
     test(`a loader that ${how} ${what} has failed`, async (t) => {
       const { m, undisturbed } = await serving(t);
-      const { versions: [version] } = await m.aspire('m', [...counted(1), ...one(2, { load })].reverse());
+      const {
+        versions: [version],
+      } = await m.aspire('m', [...counted(1), ...one(2, { load })].reverse());
       assert.deepEqual([version?.version, version?.managerState], [2, 'End']);
       assert.deepEqual([version?.error?.code, version?.error?.status], ['ERR_LOAD_FAILED', 'UNKNOWN']);
       assert.equal(version?.error?.cause, thrown);
@@ -177,18 +196,32 @@ test('a loader that never settles is reported as abandoned by close()', async (t
 const thenable = (then: (resolve: (value: unknown) => void, reject: (error: unknown) => void) => void) =>
   ({ then }) as unknown as Promise<number>;
 
+/** Settles in each of these ways, one after the other; a number resolves, an Error rejects. */
+const settling = (...outcomes: (number | Error)[]) =>
+  thenable((resolve, reject) => {
+    for (const outcome of outcomes) typeof outcome === 'number' ? resolve(outcome) : reject(outcome);
+  });
+
 const settlings: [string, Promise<number>, string][] = [
-  ['resolves twice with one servable', thenable((resolve) => (resolve(2), resolve(2))), 'Available'],
-  ['resolves twice with two', thenable((resolve) => (resolve(2), resolve(3))), 'Available'],
-  ['resolves, then rejects', thenable((resolve, reject) => (resolve(2), reject(new Error('late')))), 'Available'],
-  ['rejects, then resolves', thenable((resolve, reject) => (reject(new Error('no')), resolve(2))), 'End'],
-  ['resolves, then throws', thenable((resolve) => {
-    resolve(2);
-    throw new Error('late');
-  }), 'Available'],
-  ['throws', thenable(() => {
-    throw new Error('no');
-  }), 'End'],
+  ['resolves twice with one servable', settling(2, 2), 'Available'],
+  ['resolves twice with two', settling(2, 3), 'Available'],
+  ['resolves, then rejects', settling(2, new Error('late')), 'Available'],
+  ['rejects, then resolves', settling(new Error('no'), 2), 'End'],
+  [
+    'resolves, then throws',
+    thenable((resolve) => {
+      resolve(2);
+      throw new Error('late');
+    }),
+    'Available',
+  ],
+  [
+    'throws',
+    thenable(() => {
+      throw new Error('no');
+    }),
+    'End',
+  ],
 ];
 for (const [what, promise, state] of settlings) {
   test(`a loader whose thenable ${what} counts once`, async (t) => {
@@ -201,7 +234,10 @@ for (const [what, promise, state] of settlings) {
     assert.equal(versions[1]?.managerState, state);
     assert.equal(loader.unloads, 0);
     if (state === 'Available') {
-      assert.equal(m.manager.withServableSync('m', (servable) => servable), 2);
+      assert.equal(
+        m.manager.withServableSync('m', (servable) => servable),
+        2,
+      );
       await m.aspire('m', counted(1));
       assert.equal(loader.unloads, 1);
     }
@@ -211,11 +247,12 @@ for (const [what, promise, state] of settlings) {
 
 test('a getter of a loader or a servable that throws is a failed load at most', async (t) => {
   const { m, undisturbed } = await serving(t);
-  const trap = {
-    get then(): never {
+  const trap = {};
+  Object.defineProperty(trap, 'then', {
+    get() {
       throw new Error('of the getter');
     },
-  };
+  });
   const { versions } = await m.aspire('m', [...counted(1), ...one(2, { load: () => trap })]);
   assert.equal(versions[1]?.error?.code, 'ERR_LOAD_FAILED');
   const evil = {
@@ -228,9 +265,12 @@ test('a getter of a loader or a servable that throws is a failed load at most', 
 });
 
 for (const [how, unload] of [
-  ['throws', () => {
-    throw new Error('of unload');
-  }],
+  [
+    'throws',
+    () => {
+      throw new Error('of unload');
+    },
+  ],
   ['rejects', () => Promise.reject(new Error('of unload'))],
 ] as const) {
   test(`an unload that ${how}: the version is gone all the same, and its End says so`, async (t) => {
@@ -238,7 +278,10 @@ for (const [how, unload] of [
     await m.aspire('m', [...counted(1), ...one(2, { load: () => 2, unload })]);
     await m.aspire('m', counted(1));
     const end = await m.saw('m', 2, 'End');
-    assert.deepEqual([end.error?.code, (end.error?.cause as Error).message], ['ERR_UNLOAD_FAILED', 'of unload']);
+    assert.deepEqual(
+      [end.error?.code, (end.error?.cause as Error | undefined)?.message],
+      ['ERR_UNLOAD_FAILED', 'of unload'],
+    );
     assert.deepEqual(m.available(), ['m/1']);
     assert.equal((await m.aspire('m', counted(1, 2))).versions[1]?.managerState, 'Available', 'it can come back');
     await m.aspire('m', counted(1));
@@ -266,7 +309,7 @@ test('an unload whose thenable settles twice counts once', async (t) => {
   let unloads = 0;
   const unload = () => {
     unloads++;
-    return thenable((resolve, reject) => (resolve(1), resolve(1), reject(new Error('late')))) as never;
+    return settling(1, 1, new Error('late')) as never;
   };
   await m.aspire('m', [...counted(1), ...one(2, { load: () => 2, unload })]);
   await m.aspire('m', counted(1));

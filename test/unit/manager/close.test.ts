@@ -141,7 +141,10 @@ test('every method after close() says that the manager is closed', async () => {
   for (const [name, call] of Object.entries(calls)) {
     assert.throws(call, coded('ERR_MANAGER_CLOSED', 'FAILED_PRECONDITION'), name);
   }
-  await assert.rejects(manager.withServable('m', () => 1), coded('ERR_MANAGER_CLOSED'));
+  await assert.rejects(
+    manager.withServable('m', () => 1),
+    coded('ERR_MANAGER_CLOSED'),
+  );
   await assert.rejects(manager.waitUntilServablesReachState([], 'End'), coded('ERR_MANAGER_CLOSED'));
 });
 
@@ -149,7 +152,10 @@ test('bad options of close() throw, and the manager stays open', async (t) => {
   const m = new TestManager(t);
   await m.aspire('m', counted(1));
   for (const drainTimeoutMs of [-1, 0.5, Number.NaN, '10', Number.POSITIVE_INFINITY]) {
-    assert.throws(() => m.manager.close({ drainTimeoutMs } as never), coded('ERR_INVALID_ARGUMENT', 'INVALID_ARGUMENT'));
+    assert.throws(
+      () => m.manager.close({ drainTimeoutMs } as never),
+      coded('ERR_INVALID_ARGUMENT', 'INVALID_ARGUMENT'),
+    );
   }
   assert.throws(() => m.manager.close({ drainTimeout: 5 } as never), /Did you mean drainTimeoutMs/);
   assert.equal(m.resolve('m'), 'm/1');
@@ -162,10 +168,13 @@ test('close() from within: a loader, an unload, a policy, a reader', async () =>
     managers.push(manager);
     return manager;
   };
-  const close = (manager: AspiredVersionsManager) => void manager.close();
+  const close = <T = undefined>(manager: AspiredVersionsManager, answer?: T): T => {
+    void manager.close();
+    return answer as T;
+  };
 
   const inLoad = make();
-  inLoad.setAspiredVersions('m', one(1, { load: () => (close(inLoad), 1) }));
+  inLoad.setAspiredVersions('m', one(1, { load: () => close(inLoad, 1) }));
 
   const inPolicy = make({ aspiredVersionPolicy: { getNextAction: () => close(inPolicy) } });
   inPolicy.setAspiredVersions('m', counted(1));
@@ -177,7 +186,7 @@ test('close() from within: a loader, an unload, a policy, a reader', async () =>
 
   const inReader = make();
   await deadline(inReader.setAspiredVersions('m', counted(1)).settled, 'the load');
-  assert.equal(await inReader.withServable<number, number>('m', (servable) => (close(inReader), servable)), 1);
+  assert.equal(await inReader.withServable<number, number>('m', (servable) => close(inReader, servable)), 1);
 
   for (const manager of managers) assert.deepEqual(await deadline(manager.close(), 'close()'), { abandoned: [] });
 });

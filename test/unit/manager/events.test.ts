@@ -22,11 +22,16 @@ test('events carry id, state, time and incarnation, in order', async (t) => {
   const events = m.events.events;
   assert.deepEqual(
     events.map(({ id, managerState }) => `${id.name}/${id.version} ${managerState}`),
-    ['Start', 'Loading', 'Available', 'Unloading', 'End', 'Start', 'Loading', 'Available'].map((state) => `m/1 ${state}`),
+    ['Start', 'Loading', 'Available', 'Unloading', 'End', 'Start', 'Loading', 'Available'].map(
+      (state) => `m/1 ${state}`,
+    ),
   );
   const [first, second] = [events[0]?.incarnation ?? 0, events[5]?.incarnation ?? 0];
   assert.ok(second > first);
-  assert.deepEqual(events.map((e) => e.incarnation), [first, first, first, first, first, second, second, second]);
+  assert.deepEqual(
+    events.map((e) => e.incarnation),
+    [first, first, first, first, first, second, second, second],
+  );
   for (const { at } of events) assert.ok(at >= before - 1000 && at <= Date.now() + 1000, `${at}`);
   assert.ok(events.every((event) => !('error' in event)));
 });

@@ -80,7 +80,10 @@ test('a plain name is the primary; latest and earliest do not look at it', async
   const m = start(t);
   await m.aspire('m', counted(1, 2, 3), { primary: 2 });
   const versions = ['m', { name: 'm' }, { name: 'm', version: 'latest' }, { name: 'm', version: 'earliest' }] as const;
-  assert.deepEqual(versions.map((request) => m.resolve(request)), ['m/2', 'm/2', 'm/3', 'm/1']);
+  assert.deepEqual(
+    versions.map((request) => m.resolve(request)),
+    ['m/2', 'm/2', 'm/3', 'm/1'],
+  );
   m.manager.setVersionLabels('m', {}, { primary: null });
   assert.equal(m.resolve('m'), 'm/3');
 });
@@ -162,7 +165,13 @@ test('labels and primary are checked, and a bad one changes nothing', async (t) 
   assert.throws(set({}, { primry: 1 }), coded('ERR_UNKNOWN_OPTION'));
   assert.throws(() => m.manager.setVersionLabels('', {}), coded('ERR_INVALID_NAME'));
   assert.equal(m.resolve(canary), 'm/1');
-  for (const request of [{ name: 'm', label: 'canary', version: 1 }, { name: 'm', lable: 'canary' }]) {
-    assert.ok(['ERR_INVALID_ARGUMENT', 'ERR_UNKNOWN_OPTION'].includes(m.resolve(request as never)), JSON.stringify(request));
+  for (const request of [
+    { name: 'm', label: 'canary', version: 1 },
+    { name: 'm', lable: 'canary' },
+  ]) {
+    assert.ok(
+      ['ERR_INVALID_ARGUMENT', 'ERR_UNKNOWN_OPTION'].includes(m.resolve(request as never)),
+      JSON.stringify(request),
+    );
   }
 });

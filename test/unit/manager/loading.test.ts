@@ -23,8 +23,18 @@ test('load() is called as a method, with id, attempt and a signal that is the sa
     },
   };
   await m.aspire('m', one(1, loader));
-  assert.equal(m.manager.withServableSync('m', (servable) => servable), 'mine');
-  assert.deepEqual(contexts.map(({ id, attempt }) => [id.name, id.version, attempt]), [['m', 1, 1], ['m', 1, 2], ['m', 1, 3]]);
+  assert.equal(
+    m.manager.withServableSync('m', (servable) => servable),
+    'mine',
+  );
+  assert.deepEqual(
+    contexts.map(({ id, attempt }) => [id.name, id.version, attempt]),
+    [
+      ['m', 1, 1],
+      ['m', 1, 2],
+      ['m', 1, 3],
+    ],
+  );
   assert.ok(contexts.every(({ signal }) => signal instanceof AbortSignal && !signal.aborted));
 });
 
@@ -74,9 +84,12 @@ test('preLoadHook runs before each attempt; async is waited for', async (t) => {
 });
 
 for (const [kind, preLoadHook] of [
-  ['throws', () => {
-    throw new Error('of the hook');
-  }],
+  [
+    'throws',
+    () => {
+      throw new Error('of the hook');
+    },
+  ],
   ['rejects', () => Promise.reject(new Error('of the hook'))],
 ] as const) {
   test(`a preLoadHook that ${kind} is a failed attempt, and load() is not called`, async (t) => {
@@ -155,7 +168,10 @@ test('an error of the loader that is an AspiredError keeps its code and gets the
   const error = new AspiredError('ERR_MODEL_INVALID', 'not a model');
   const { versions } = await m.aspire('m', one(1, new FailingLoader(1, error)));
   const got = versions[0]?.error;
-  assert.deepEqual([got?.code, got?.status, got?.servable], ['ERR_MODEL_INVALID', 'INVALID_ARGUMENT', { name: 'm', version: 1 }]);
+  assert.deepEqual(
+    [got?.code, got?.status, got?.servable],
+    ['ERR_MODEL_INVALID', 'INVALID_ARGUMENT', { name: 'm', version: 1 }],
+  );
 });
 
 test('loadTimeoutMs: an attempt that takes longer is aborted and has failed', async (t) => {
@@ -228,13 +244,17 @@ test('the fields of a state: attempts, next retry, error, degraded, leases, inca
   m.manager.setAspiredVersions('m', [...counted(1), ...one(2, failing)]);
   await eventually(() => m.manager.getServableStates('m')[0]?.nextRetryAt !== undefined, 'the pause');
   const [two, one1] = m.manager.getServableStates('m');
-  assert.deepEqual([two?.id, two?.state, two?.managerState, two?.aspired, two?.attempts, two?.degraded, two?.leases], [
-    { name: 'm', version: 2 }, 'Loading', 'Loading', true, 1, true, 0,
-  ]);
+  assert.deepEqual(
+    [two?.id, two?.state, two?.managerState, two?.aspired, two?.attempts, two?.degraded, two?.leases],
+    [{ name: 'm', version: 2 }, 'Loading', 'Loading', true, 1, true, 0],
+  );
   assert.equal(two?.error?.cause, failing.error);
   const pause = (two?.nextRetryAt ?? 0) - before;
   assert.ok(pause > 0.7 * HOUR && pause < 1.3 * HOUR, `${pause} ms, with jitter of 20 %`);
-  assert.deepEqual([one1?.id.version, one1?.attempts, one1?.leases, one1?.degraded, one1?.error], [1, 1, 1, true, undefined]);
+  assert.deepEqual(
+    [one1?.id.version, one1?.attempts, one1?.leases, one1?.degraded, one1?.error],
+    [1, 1, 1, true, undefined],
+  );
   assert.ok((two?.incarnation ?? 0) > (one1?.incarnation ?? 0));
   assert.equal(held.id.version, 1);
 });
@@ -307,9 +327,12 @@ test('a loader may use the manager: aspire, read, even drop itself', async (t) =
     return m.manager.withServableSync<number, number>('base', (servable) => servable + 1);
   };
   await m.aspire('m', one(1, { load }));
-  assert.equal(m.manager.withServableSync('m', (servable) => servable), 2);
+  assert.equal(
+    m.manager.withServableSync('m', (servable) => servable),
+    2,
+  );
   await m.saw('more', 1, 'Available');
-  const selfish = { load: () => (m.manager.setAspiredVersions('self', []), 1) };
+  const selfish = { load: () => m.manager.setAspiredVersions('self', []).name };
   const { versions } = await m.aspire('self', one(1, selfish));
   assert.equal(versions[0]?.managerState, 'End');
 });

@@ -25,7 +25,10 @@ for (const [name, max] of Object.entries(integers)) {
   test(`${name} is an integer from 0 to ${max}`, async () => {
     for (const value of [-1, max + 1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '1', null, true, {}, 1n]) {
       assert.throws(make({ [name]: value }), (error: Error) => {
-        assert.match(error.message, new RegExp(`^Expected an integer from 0 to ${max} for option ${name}, but received `));
+        assert.match(
+          error.message,
+          new RegExp(`^Expected an integer from 0 to ${max} for option ${name}, but received `),
+        );
         return coded('ERR_INVALID_ARGUMENT', 'INVALID_ARGUMENT')(error);
       });
     }
@@ -52,7 +55,12 @@ test('aspiredVersionPolicy is a name or an object with getNextAction()', async (
       return coded('ERR_INVALID_ARGUMENT')(error);
     });
   }
-  for (const value of ['availability-preserving', 'resource-preserving', { getNextAction: () => undefined }, undefined]) {
+  for (const value of [
+    'availability-preserving',
+    'resource-preserving',
+    { getNextAction: () => undefined },
+    undefined,
+  ]) {
     await make({ aspiredVersionPolicy: value })().close();
   }
 });
@@ -87,7 +95,8 @@ test('an unknown option is an error, with a suggestion where there is one', () =
 });
 
 test('options are an object, or none', async () => {
-  for (const value of [null, 7, 'fast', [], () => 1]) assert.throws(make(value), coded('ERR_INVALID_ARGUMENT'), String(value));
+  for (const value of [null, 7, 'fast', [], () => 1])
+    assert.throws(make(value), coded('ERR_INVALID_ARGUMENT'), String(value));
   await make(undefined)().close();
   await make({})().close();
 });

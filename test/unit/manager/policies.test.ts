@@ -135,7 +135,9 @@ test('one of your own sees the states as they are, and what its answers lead to'
   const native = new AvailabilityPreservingPolicy();
   const aspiredVersionPolicy: AspiredVersionPolicy = {
     getNextAction(snapshots) {
-      seen.push(snapshots.map(({ id, state, isAspired }) => `${id.version}${isAspired ? '*' : ''} ${state}`).join(', '));
+      seen.push(
+        snapshots.map(({ id, state, isAspired }) => `${id.version}${isAspired ? '*' : ''} ${state}`).join(', '),
+      );
       return native.getNextAction(snapshots);
     },
   };
@@ -173,7 +175,9 @@ for (const [what, answer] of nonsense) {
     await m.aspire('other', counted(2)); // its policy is asked later than that of m
     assert.deepEqual(m.available(), ['m/1', 'other/2'], 'what was served is served');
     assert.ok(m.errors.length > 0);
-    assert.ok(m.errors.every(({ code, message }) => code === 'ERR_INVALID_POLICY_ACTION' && /policy of m/.test(message)));
+    assert.ok(
+      m.errors.every(({ code, message }) => code === 'ERR_INVALID_POLICY_ACTION' && /policy of m/.test(message)),
+    );
     await m.aspire('m', counted(2), { aspiredVersionPolicy: 'availability-preserving' });
     assert.equal(m.resolve('m'), 'm/2');
     assert.equal((await m.settled(transition)).superseded, true);
@@ -216,8 +220,14 @@ test('without onError a fault is a process warning; an onError that throws is on
   const loud = start(t, { aspiredVersionPolicy, onError });
   loud.manager.setAspiredVersions('m', counted(1));
   await loud.aspire('x', counted(1), { aspiredVersionPolicy: 'resource-preserving' });
-  assert.ok(warnings.some((text) => /^ERR_INVALID_POLICY_ACTION/.test(text)), `${warnings}`);
-  assert.ok(warnings.some((text) => /onError threw: of onError/.test(text)), `${warnings}`);
+  assert.ok(
+    warnings.some((text) => /^ERR_INVALID_POLICY_ACTION/.test(text)),
+    `${warnings}`,
+  );
+  assert.ok(
+    warnings.some((text) => /onError threw: of onError/.test(text)),
+    `${warnings}`,
+  );
 });
 
 test('customSortActions orders loads among loads and unloads among unloads, over all servables', async (t) => {
@@ -240,7 +250,10 @@ test('customSortActions that throws or answers nonsense is no order, and nothing
   m.manager.setAspiredVersions('a', counted(1));
   await m.aspire('b', counted(1));
   assert.deepEqual(m.available(), ['a/1', 'b/1']);
-  assert.deepEqual([m.errors[0]?.code, /of the order/.test(m.errors[0]?.message ?? '')], ['ERR_INVALID_POLICY_ACTION', true]);
+  assert.deepEqual(
+    [m.errors[0]?.code, /of the order/.test(m.errors[0]?.message ?? '')],
+    ['ERR_INVALID_POLICY_ACTION', true],
+  );
   for (const answer of ['first', Number.NaN, undefined, {}]) {
     const other = start(t, { customSortActions: () => answer as never, manageStateIntervalMs: 0 });
     other.manager.setAspiredVersions('a', counted(1));

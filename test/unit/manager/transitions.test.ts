@@ -33,7 +33,10 @@ test('settled is one promise, also when it is asked for late', async (t) => {
 test('versions come in the order of the list', async (t) => {
   const m = start(t);
   const { versions } = await m.aspire('m', counted(3, 1, 2));
-  assert.deepEqual(versions.map(({ version }) => version), [3, 1, 2]);
+  assert.deepEqual(
+    versions.map(({ version }) => version),
+    [3, 1, 2],
+  );
 });
 
 test('it waits for all versions, and for the end of what was dropped', async (t) => {
@@ -51,7 +54,10 @@ test('it waits for all versions, and for the end of what was dropped', async (t)
   await m.saw('m', 2, 'Available');
   assert.equal(await pendingAfter(settled), true, '1 is unloading');
   unload.succeed();
-  assert.deepEqual((await deadline(settled, 'settled')).versions.map((v) => v.managerState), ['Available', 'Available']);
+  assert.deepEqual(
+    (await deadline(settled, 'settled')).versions.map((v) => v.managerState),
+    ['Available', 'Available'],
+  );
 });
 
 test('what was dropped under a lease is waited for', async (t) => {
@@ -74,17 +80,25 @@ test('a list that is superseded settles when its own versions have come out', as
   assert.equal(await pendingAfter(first.settled), true);
   attempt.succeed(1);
   const results = [await m.settled(first), await m.settled(second)];
-  assert.deepEqual(results.map((r) => [r.superseded, r.versions[0]?.managerState]), [
-    [true, 'Available'],
-    [false, 'Available'],
-  ]);
+  assert.deepEqual(
+    results.map((r) => [r.superseded, r.versions[0]?.managerState]),
+    [
+      [true, 'Available'],
+      [false, 'Available'],
+    ],
+  );
 });
 
 test('a hundred lists in a row all settle, and only the last one is not superseded', async (t) => {
   const m = start(t);
-  const transitions = Array.from({ length: 100 }, (_, i) => m.manager.setAspiredVersions('m', counted(i % 7, (i % 7) + 1)));
+  const transitions = Array.from({ length: 100 }, (_, i) =>
+    m.manager.setAspiredVersions('m', counted(i % 7, (i % 7) + 1)),
+  );
   const results = await Promise.all(transitions.map((transition) => m.settled(transition)));
-  assert.deepEqual(results.map(({ superseded }) => superseded), [...Array.from({ length: 99 }, () => true), false]);
+  assert.deepEqual(
+    results.map(({ superseded }) => superseded),
+    [...Array.from({ length: 99 }, () => true), false],
+  );
   assert.deepEqual(m.available(), ['m/1', 'm/2']);
 });
 
@@ -106,7 +120,10 @@ test('a failed version that the last good one has to stand in for settles the li
   const m = start(t);
   await m.aspire('m', counted(1, 2));
   const { versions } = await m.aspire('m', [...one(3, new FailingLoader(3)), { version: 4, error: 'not prepared' }]);
-  assert.deepEqual(versions.map(({ error }) => error?.code), ['ERR_LOAD_FAILED', 'ERR_SOURCE_ERROR']);
+  assert.deepEqual(
+    versions.map(({ error }) => error?.code),
+    ['ERR_LOAD_FAILED', 'ERR_SOURCE_ERROR'],
+  );
   assert.deepEqual(m.available(), ['m/2']);
 });
 
