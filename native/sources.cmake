@@ -56,6 +56,9 @@ set(ASPIRED_TEST_SOURCES
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
+  test/native/aspired_versions_manager_life_test.cc
+  test/native/aspired_versions_manager_stress_test.cc
+  test/native/aspired_versions_manager_test.cc
   test/native/basic_manager_cancel_test.cc
   test/native/basic_manager_slots_test.cc
   test/native/basic_manager_stress_test.cc
@@ -73,6 +76,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/test_util/fake_loader.cc
   test/native/test_util/fake_readers.cc
   test/native/test_util/onnx_model.cc
+  test/native/test_util/test_avm.cc
   test/native/test_util/test_manager.cc
   test/native/thread_pool_test.cc
   test/native/work_threads_test.cc
