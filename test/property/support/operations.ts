@@ -39,6 +39,8 @@ export interface Setting {
   readonly load: number;
   readonly unload: number;
   readonly retries: number;
+  /** Who decides: the core, a policy in JavaScript, or the core's policy with an order in JavaScript. */
+  readonly decides: 'core' | 'policy' | 'order';
   /** close() in the middle of everything, instead of after all has come to rest. */
   readonly closeEarly: boolean;
 }
@@ -113,6 +115,10 @@ export const setting: fc.Arbitrary<Setting> = fc.record({
   load: fc.constantFrom(0, 1, 2, 4),
   unload: fc.constantFrom(0, 1, 2),
   retries: fc.integer({ min: 0, max: 2 }),
+  decides: fc.oneof(
+    { weight: 3, arbitrary: fc.constant('core' as const) },
+    { weight: 2, arbitrary: fc.constantFrom('policy' as const, 'order' as const) },
+  ),
   closeEarly: fc.boolean(),
 });
 

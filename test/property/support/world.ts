@@ -1,6 +1,10 @@
 // A manager under random operations, with everything that is known about what it may and may not do.
 import {
+  type AspiredVersionPolicy,
+  type AspiredVersionPolicyOption,
   AspiredVersionsManager,
+  AvailabilityPreservingPolicy,
+  ResourcePreservingPolicy,
   type ServableHandle,
   type ServableVersionState,
   type Transition,
@@ -26,6 +30,16 @@ class Wish {
   }
 }
 
+const BUILT_IN = {
+  'availability-preserving': new AvailabilityPreservingPolicy(),
+  'resource-preserving': new ResourcePreservingPolicy(),
+} as const;
+/** The same decisions, made by a policy that the core does not know. */
+const inJavaScript =
+  (name: PolicyName): AspiredVersionPolicy['getNextAction'] =>
+  (snapshots) =>
+    BUILT_IN[name].getNextAction(snapshots);
+
 interface Awaited {
   readonly name: string;
   readonly versions: readonly number[];
@@ -49,11 +63,14 @@ export class World {
   private readonly holds: ServableHandle<Servable>[] = [];
   private closed = false;
   private looking = false;
+  private readonly policyOf: (name: PolicyName) => AspiredVersionPolicyOption;
 
   constructor(setting: Setting, options: WorldOptions) {
     const { retryIntervalMs } = options;
+    this.policyOf = (name) => (setting.decides === 'policy' ? { getNextAction: inJavaScript(name) } : name);
     this.manager = new AspiredVersionsManager({
-      aspiredVersionPolicy: setting.policy,
+      aspiredVersionPolicy: this.policyOf(setting.policy),
+      ...(setting.decides === 'order' ? { customSortActions: (a, b) => b.id.version - a.id.version } : {}),
       numLoadThreads: setting.load,
       numUnloadThreads: setting.unload,
       maxNumLoadRetries: setting.retries,
@@ -131,7 +148,7 @@ export class World {
       return { version, loader };
     });
     const transition = this.manager.setAspiredVersions(name, list, {
-      ...(policy ? { aspiredVersionPolicy: policy } : {}),
+      ...(policy ? { aspiredVersionPolicy: this.policyOf(policy) } : {}),
       ...(primary === undefined ? {} : { primary }),
     });
     const awaited: Awaited = { name, versions: items.map(({ version }) => version), transition, result: undefined };
