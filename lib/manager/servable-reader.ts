@@ -4,6 +4,8 @@ import type { ServableId, ServableRequest } from '../types.js';
 import { LeakDetector, ServableHandle } from './handle.js';
 import { type Registry, release, type VersionEntry } from './registry.js';
 
+const REQUEST_KEYS = ['name', 'version', 'label'];
+
 /**
  * The side of a manager that readers see: synchronous look-ups in the registry of this isolate, which never wait for a
  * load and never cross into native code.
@@ -29,7 +31,10 @@ export abstract class ServableReader {
    * @throws AspiredError ERR_SERVABLE_NOT_FOUND, ERR_LABEL_NOT_AVAILABLE, ERR_MANAGER_CLOSED
    */
   getServableHandle<T = unknown>(request: ServableRequest): ServableHandle<T> {
-    const entry = this.resolve(request);
+    return this.lease(this.resolve(request));
+  }
+
+  private lease<T>(entry: VersionEntry): ServableHandle<T> {
     entry.leases++;
     const handle = new ServableHandle<T>(entry);
     if ((++this.acquired & this.leakMask) === 0) this.leaks.watch(handle, entry);
@@ -66,16 +71,19 @@ export abstract class ServableReader {
 
   private resolve(request: ServableRequest): VersionEntry {
     if (typeof request === 'string') {
-      const entry = this.registry.streams.get(request)?.current;
+      const entry = this.registry.current.get(request);
       if (entry !== undefined) return entry;
     } else if (typeof request === 'object' && request !== null) {
       const stream = this.registry.streams.get(request.name);
       if (stream !== undefined) {
         const { version, label } = request;
         let entry: VersionEntry | undefined;
-        if (label !== undefined) entry = version === undefined ? stream.bound.get(label) : undefined;
-        else if (version === undefined) entry = stream.current;
-        else if (typeof version === 'number') entry = stream.find(version);
+        if (label !== undefined) entry = version === undefined ? stream.bound?.get(label) : undefined;
+        else if (version === undefined) {
+          // A misspelled key is not the same as none.
+          checkKeys('request', request, REQUEST_KEYS);
+          entry = stream.current;
+        } else if (typeof version === 'number') entry = stream.find(version);
         else if (version === 'latest') entry = stream.latest;
         else if (version === 'earliest') entry = stream.earliest;
         if (entry !== undefined) return entry;
@@ -89,7 +97,7 @@ export abstract class ServableReader {
     const { name, version, label } = typeof request === 'string' ? { name: request } : (request ?? {});
     try {
       checkName(name);
-      if (typeof request !== 'string') checkKeys('request', request, ['name', 'version', 'label']);
+      if (typeof request !== 'string') checkKeys('request', request, REQUEST_KEYS);
     } catch (error) {
       return error as AspiredError;
     }
@@ -120,10 +128,7 @@ export abstract class ServableReader {
     this.checkOpen();
     const handles = new Map<string, ServableHandle<T>>();
     for (const { entries } of this.registry.streams.values()) {
-      for (const entry of entries) {
-        entry.leases++;
-        handles.set(`${entry.id.name}/${entry.id.version}`, new ServableHandle<T>(entry));
-      }
+      for (const entry of entries) handles.set(`${entry.id.name}/${entry.id.version}`, this.lease(entry));
     }
     return handles;
   }
