@@ -3,8 +3,14 @@ import { isMainThread } from 'node:worker_threads';
 import type { AspiredErrorCode } from '../error-codes.js';
 import { AspiredError } from '../errors.js';
 import { checkInteger } from '../options.js';
-import { adopt, beginAnswers, readAnswer, readWord } from './exchange.js';
-import { type NativeFailure, type NativeLoadRequest, type NativeSession, nativeOnnx } from './native.js';
+import { adopt, beginAnswers, readAnswer, readWord, setReserve } from './exchange.js';
+import {
+  type NativeEngine,
+  type NativeFailure,
+  type NativeLoadRequest,
+  type NativeSession,
+  nativeOnnx,
+} from './native.js';
 import type { TensorConstructor } from './tensor.js';
 import type { OnnxTensor } from './types.js';
 
@@ -39,16 +45,17 @@ const freeIds: number[] = [];
 const loads = new Map<number, PendingLoad>();
 const unloads = new Map<number, () => void>();
 let nextId = 1;
-let attached = false;
 let flushing = false;
+let attached: NativeEngine | undefined;
 
-function attach(): void {
-  if (attached) return;
-  attached = true;
-  nativeOnnx.attach({ adopt, onRuns, onLoad, onUnload });
+function engine(): NativeEngine {
+  if (attached) return attached;
+  attached = nativeOnnx.attach({ adopt, onRuns, onLoad, onUnload });
+  setReserve(attached.reserve);
   // Code of the runtime must not be running when the process takes its memory down. A worker's end is seen to by the
   // addon.
   if (isMainThread) process.once('exit', () => nativeOnnx.shutdown(EXIT_WAIT_MS));
+  return attached;
 }
 
 /** A number for a run that is about to be submitted; {@link addRun} or {@link returnRunId} must follow. */
@@ -70,11 +77,11 @@ export function addRun(id: number, run: PendingRun): void {
 
 function flush(): void {
   flushing = false;
-  nativeOnnx.flush();
+  engine().flush();
 }
 
 export function cancelRun(id: number): void {
-  nativeOnnx.cancelRun(id);
+  engine().cancelRun(id);
 }
 
 function onRuns(data: readonly unknown[] | undefined): void {
@@ -87,7 +94,15 @@ function onRuns(data: readonly unknown[] | undefined): void {
     if (run.done) run.done();
     const tensors = readWord();
     if (tensors < 0) run.reject(toError(data?.[readWord()] as NativeFailure));
-    else run.resolve(readAnswer(tensors, run.outputNames, run.tensorClass, data));
+    else resolveRun(run, tensors, data);
+  }
+}
+
+function resolveRun(run: PendingRun, tensors: number, data: readonly unknown[] | undefined): void {
+  try {
+    run.resolve(readAnswer(tensors, run.outputNames, run.tensorClass, data));
+  } catch (error) {
+    run.reject(error);
   }
 }
 
@@ -100,11 +115,10 @@ export function loadSession(
   executor: unknown,
   signal: AbortSignal | undefined,
 ): Promise<NativeSession> {
-  attach();
   const id = nextId++;
-  const cancel = (): void => nativeOnnx.cancelLoad(id);
+  const cancel = (): void => engine().cancelLoad(id);
   return new Promise<NativeSession>((resolve, reject) => {
-    const refused = nativeOnnx.load(id, request, executor);
+    const refused = engine().load(id, request, executor);
     if (refused) {
       reject(toError(refused));
       return;

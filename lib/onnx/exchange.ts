@@ -2,7 +2,6 @@
 import { AspiredError } from '../errors.js';
 import { describe } from '../options.js';
 import { type ElementType, elementTypeByCode, elementTypes, type NumericArray } from './element-types.js';
-import { nativeOnnx } from './native.js';
 import type { TensorConstructor } from './tensor.js';
 import type { OnnxTensor, OnnxTensorData, OnnxTensorLike } from './types.js';
 
@@ -15,6 +14,7 @@ let numWords = 0;
 /** One view per element type over the bytes of the exchange, by code. */
 let views: (NumericArray | undefined)[] = [];
 let numBytes = 0;
+let reserve: (words: number) => void = () => {};
 
 // Where the next word and byte of a request go.
 let at = 0;
@@ -29,9 +29,14 @@ export function adopt(buffer: ArrayBuffer, count: number): void {
   views = elementTypeByCode.map((type) => type?.bits && new type.bits(buffer, start, numBytes / type.size));
 }
 
+/** Sets what makes room for more words, by calling {@link adopt}. */
+export function setReserve(makeRoom: (words: number) => void): void {
+  reserve = makeRoom;
+}
+
 /** Begins a request. Nothing may run between this and the call that sends it. */
 export function beginRequest(inputs: number, outputs: number): void {
-  if (numWords < 2 + outputs) nativeOnnx.reserve(2 + outputs);
+  if (numWords < 2 + outputs) reserve(2 + outputs);
   words[0] = inputs;
   words[1] = outputs;
   at = 2;
@@ -102,7 +107,7 @@ export function writeFeed(
   const type = expected !== undefined && feed.type === expected.name ? expected : typeOf(name, feed);
   if (!Array.isArray(dims)) throw invalidInput(name, `has dims ${describe(dims)}; dims are an array of sizes.`);
   const rank = dims.length;
-  if (at + FEED_WORDS + rank > numWords) nativeOnnx.reserve(at + FEED_WORDS + rank);
+  if (at + FEED_WORDS + rank > numWords) reserve(at + FEED_WORDS + rank);
   let where = -1 - args.length;
   let borrowed = 0;
   let bytes = 0;
@@ -139,7 +144,7 @@ export function writeFeed(
 
 /** Adds an output to the request, after the last feed. */
 export function writeOutput(index: number): void {
-  if (at >= numWords) nativeOnnx.reserve(at + 1);
+  if (at >= numWords) reserve(at + 1);
   words[at++] = index;
 }
 
@@ -152,7 +157,10 @@ export function readWord(): number {
   return words[at++] as number;
 }
 
-/** Reads so many tensors of one answer into an object by output name. */
+/**
+ * Reads so many tensors of one answer into an object by output name. Also when a tensor class of the user throws, what
+ * is read next is the answer behind this one.
+ */
 export function readAnswer(
   tensors: number,
   names: readonly string[],
@@ -160,6 +168,7 @@ export function readAnswer(
   data: readonly unknown[] | undefined,
 ): Record<string, OnnxTensor> {
   const answer: Record<string, OnnxTensor> = {};
+  let failed: { readonly error: unknown } | undefined;
   for (let i = 0; i < tensors; i++) {
     const name = names[words[at] as number] as string;
     const type = elementTypeByCode[words[at + 1] as number] as ElementType;
@@ -170,8 +179,13 @@ export function readAnswer(
     const dims: number[] = [];
     for (let d = 0; d < rank; d++) dims.push(words[at + d] as number);
     at += rank;
-    answer[name] = new tensorClass(type.name, readData(type, where, length, data), dims);
+    try {
+      answer[name] = new tensorClass(type.name, readData(type, where, length, data), dims);
+    } catch (error) {
+      failed ??= { error };
+    }
   }
+  if (failed) throw failed.error;
   return answer;
 }
 

@@ -63,13 +63,17 @@ export interface NativeInferenceStats {
   readonly completed: number;
 }
 
-export interface NativeOnnx {
-  attach(callbacks: NativeCallbacks): void;
+export interface NativeEngine {
   load(id: number, request: NativeLoadRequest, executor: unknown): undefined | NativeFailure;
   cancelLoad(id: number): void;
   flush(): void;
   cancelRun(id: number): void;
+  /** Makes room for so many words in the exchange; calls adopt() when it must be a new one. */
   reserve(words: number): void;
+}
+
+export interface NativeOnnx {
+  attach(callbacks: NativeCallbacks): NativeEngine;
   setNumInferenceThreads(count: number): void;
   inferenceStats(): NativeInferenceStats;
   shutdown(waitMs: number): boolean;

@@ -14,8 +14,7 @@
 namespace aspired::binding {
 namespace {
 
-// The engine of an environment, or nothing before attach().
-using Holder = std::shared_ptr<std::shared_ptr<OnnxEnv>>;
+using Holder = std::shared_ptr<OnnxEnv>;
 
 uint32_t ToUint32(const Napi::Value& value) {
   return value.ToNumber().Uint32Value();
@@ -62,24 +61,14 @@ Status ReadLoadRequest(Napi::Object object, LoadRequest* request) {
   return Status::Ok();
 }
 
-void Attach(const Napi::CallbackInfo& info, const Holder& holder) {
-  const Napi::Env env = info.Env();
-  if (*holder != nullptr) {
-    throw Napi::Error::New(env, "attach() was called before");
-  }
-  auto onnx = std::make_shared<OnnxEnv>(env, info[0].As<Napi::Object>());
-  *holder = onnx;
-  EnvData::Of(env).AddTeardown([onnx] { onnx->TearDown(); });
-}
-
 Napi::Value Load(const Napi::CallbackInfo& info, const Holder& holder) {
   LoadRequest request;
   const auto object = info[1].As<Napi::Object>();
   if (Status status = ReadLoadRequest(object, &request); !status.ok()) {
     return MakeFailure(info.Env(), status);
   }
-  (*holder)->Load(ToUint32(info[0]), std::move(request),
-                  ToUint32(object.Get("maxQueue")), UnwrapExecutor(info[2]));
+  holder->Load(ToUint32(info[0]), std::move(request),
+               ToUint32(object.Get("maxQueue")), UnwrapExecutor(info[2]));
   return info.Env().Undefined();
 }
 
@@ -104,23 +93,31 @@ void Export(Napi::Object object, const char* name, Body body) {
   object.Set(name, Napi::Function::New(object.Env(), std::move(body), name));
 }
 
+Napi::Value Attach(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Holder holder =
+      std::make_shared<OnnxEnv>(env, info[0].As<Napi::Object>());
+  EnvData::Of(env).AddTeardown([holder] { holder->TearDown(); });
+  auto engine = Napi::Object::New(env);
+  using Info = Napi::CallbackInfo;
+  Export(engine, "load", [=](const Info& in) { return Load(in, holder); });
+  Export(engine, "cancelLoad",
+         [=](const Info& in) { holder->CancelLoad(ToUint32(in[0])); });
+  Export(engine, "flush", [=](const Info&) { holder->Flush(); });
+  Export(engine, "cancelRun",
+         [=](const Info& in) { holder->CancelRun(ToUint32(in[0])); });
+  Export(engine, "reserve", [=](const Info& in) {
+    holder->exchange().Reserve(in.Env(), ToUint32(in[0]));
+  });
+  return engine;
+}
+
 }  // namespace
 
 void RegisterOnnx(Napi::Env env, Napi::Object exports) {
-  const Holder holder = std::make_shared<std::shared_ptr<OnnxEnv>>();
   auto onnx = Napi::Object::New(env);
-  using Info = Napi::CallbackInfo;
-  Export(onnx, "attach", [=](const Info& info) { Attach(info, holder); });
-  Export(onnx, "load", [=](const Info& info) { return Load(info, holder); });
-  Export(onnx, "cancelLoad",
-         [=](const Info& info) { (*holder)->CancelLoad(ToUint32(info[0])); });
-  Export(onnx, "flush", [=](const Info&) { (*holder)->Flush(); });
-  Export(onnx, "cancelRun",
-         [=](const Info& info) { (*holder)->CancelRun(ToUint32(info[0])); });
-  Export(onnx, "reserve", [=](const Info& info) {
-    (*holder)->exchange().Reserve(info.Env(), ToUint32(info[0]));
-  });
-  Export(onnx, "setNumInferenceThreads", [](const Info& info) {
+  Export(onnx, "attach", &Attach);
+  Export(onnx, "setNumInferenceThreads", [](const Napi::CallbackInfo& info) {
     InferencePool::Instance().SetNumThreads(
         static_cast<int>(ToUint32(info[0])));
   });

@@ -7,13 +7,15 @@
 namespace aspired::binding {
 
 // onnx: {
-//   attach(callbacks),           once per environment, before all else
-//   load(id, request, executor), the end comes as onLoad(id, session, failure)
-//   cancelLoad(id),
-//   flush(), cancelRun(id), reserve(words),
+//   attach(callbacks): an engine with loads and runs of its own, {
+//     load(id, request, executor), the end comes as onLoad(id, session,
+//     failure) cancelLoad(id), flush(), cancelRun(id), reserve(words),
+//   }
 //   setNumInferenceThreads(n), inferenceStats(),
 //   shutdown(waitMs)             of the process; true when all has ended
 // }
+// A module that is evaluated twice in one environment (test runners do that)
+// attaches twice.
 void RegisterOnnx(Napi::Env env, Napi::Object exports);
 
 }  // namespace aspired::binding

@@ -120,6 +120,31 @@ describe('the class of answers', () => {
     await loader.unload?.(servable);
   });
 
+  it('that throws when it is made fails its own run and no other', async () => {
+    const { servable, loader } = await loaded('identity_float32');
+    class Tensor {
+      static made = 0;
+      readonly size = 2;
+      constructor(
+        readonly type: string,
+        readonly data: Float32Array,
+        readonly dims: readonly number[],
+      ) {
+        if (Tensor.made++ === 2) throw new Error('no more');
+      }
+      reshape(): void {}
+      getData(): void {}
+    }
+    const [x, plain] = [
+      new Tensor('float32', Float32Array.of(1, 2), [1, 2]),
+      { type: 'float32', data: Float32Array.of(3, 4), dims: [2, 1] },
+    ];
+    const [bad, good] = await Promise.allSettled([servable.run({ x }), servable.run({ x: plain })]);
+    assert.equal(bad.status === 'rejected' && (bad.reason as Error).message, 'no more');
+    assert.deepEqual(good.status === 'fulfilled' && good.value.y?.data, Float32Array.of(3, 4));
+    await loader.unload?.(servable);
+  });
+
   it('is a Tensor of onnxruntime-common for plain feeds, and can be fed again', async () => {
     const { servable, loader } = await loaded('identity_float32');
     const first = servable.runSync({ x: { type: 'float32', data: Float32Array.of(1, 2), dims: [2, 1] } })
