@@ -7,7 +7,7 @@ import { defaultModelsDirectory, ensureModels } from '../../scripts/models/ensur
 
 const program = fileURLToPath(new URL('./onnx-child.js', import.meta.url));
 const models = defaultModelsDirectory();
-const ROUNDS = Number(process.env.ASPIRED_FAULT_ROUNDS ?? 6);
+const ROUNDS = Number(process.env.ASPIRED_FAULT_ROUNDS ?? 4);
 /** Far above what an exit may take (2 s of waiting, after a load that cannot be interrupted for as long). */
 const DEADLINE_MS = 60_000;
 
