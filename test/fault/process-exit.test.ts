@@ -41,3 +41,15 @@ test('SIGTERM ends the process by that signal', () =>
     });
     assert.deepEqual(ended, { code: null, signal: 'SIGTERM', stderr: '' }, stage);
   }));
+
+test('process.exit() at any turn of the event loop, amid loads, switches and messages on their way', async () => {
+  const jobs = Array.from({ length: 20 * ROUNDS }, (_, turns) =>
+    (['a thousand loads on their way', 'switching for ever', 'close() just called'] as const).map(
+      (stage) => async () => {
+        const { stdout: _, ...ended } = await runFixture(file, [stage, 'exit later', String(turns)]);
+        assert.deepEqual(ended, { code: 0, signal: null, stderr: '' }, `${stage}, after ${turns} turns`);
+      },
+    ),
+  );
+  await inParallel(jobs.flat());
+});

@@ -29,6 +29,9 @@ test('60 workers one after the other, terminated amid loads: the addon is loaded
 test('8 workers at once, terminated amid a storm of messages', () =>
   host('terminate', 24 * ROUNDS, 8, ['a thousand loads on their way', 'switching for ever']));
 
+test('worker.terminate() at any moment, from before the addon is loaded', () =>
+  host('anytime', 70 * ROUNDS, 4, ['a thousand loads on their way', 'switching for ever']));
+
 test('process.exit() on the main thread amid workers at every stage', async () => {
   const quarters = [0, 1, 2, 3].map((rest) => STAGE_NAMES.filter((_, index) => index % 4 === rest));
   const jobs = Array.from({ length: 2 * ROUNDS }, () => quarters).flat();
