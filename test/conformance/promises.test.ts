@@ -207,7 +207,6 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       const m = start(t, { abandons: true });
       const loader = new CountingLoader(1);
       await m.aspire('m', one(1, loader));
-      await m.aspire('other', counted(1));
       const handle = m.manager.getServableHandle<number>('m');
       const { abandoned } = await deadline(m.manager.close({ drainTimeoutMs: 20 }), 'close()');
       assert.deepEqual(abandoned, [{ name: 'm', version: 1 }]);

@@ -189,7 +189,10 @@ test('a loader that never settles is reported as abandoned by close()', async (t
   await m.saw('hanging', 1, 'Loading');
   undisturbed();
   const { abandoned } = await deadline(m.manager.close({ drainTimeoutMs: 20 }), 'close()');
-  assert.deepEqual(abandoned, [{ name: 'hanging', version: 1 }]);
+  assert.ok(
+    abandoned.some(({ name, version }) => name === 'hanging' && version === 1),
+    JSON.stringify(abandoned),
+  );
 });
 
 /** A thenable that calls back as it likes. */
