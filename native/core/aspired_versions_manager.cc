@@ -146,21 +146,25 @@ Status AspiredVersionsManager::SetIntent(const std::string& name,
 StreamIntent AspiredVersionsManager::GetIntent(const std::string& name) const {
   std::lock_guard<std::mutex> lock(mu_);
   auto it = streams_.find(name);
-  return it == streams_.end() ? StreamIntent() : it->second->intent;
+  if (it == streams_.end() || it->second->intent == nullptr) return {};
+  return *it->second->intent;
 }
 
 AspiredVersionsManager::Stream& AspiredVersionsManager::StreamLocked(
     const std::string& name) {
-  auto& stream = streams_[name];
-  if (stream == nullptr) stream = std::make_unique<Stream>(name);
-  return *stream;
+  auto [it, is_new] = streams_.try_emplace(name);
+  if (is_new) it->second = std::make_unique<Stream>(it->first);
+  return *it->second;
 }
 
 void AspiredVersionsManager::MergeIntentLocked(Stream& stream,
                                                StreamIntent intent) {
-  if (intent.policy) stream.intent.policy = intent.policy;
-  if (intent.labels) stream.intent.labels = std::move(intent.labels);
-  if (intent.primary) stream.intent.primary = intent.primary;
+  if (!intent.policy && !intent.labels && !intent.primary) return;
+  if (stream.intent == nullptr)
+    stream.intent = std::make_unique<StreamIntent>();
+  if (intent.policy) stream.intent->policy = intent.policy;
+  if (intent.labels) stream.intent->labels = std::move(intent.labels);
+  if (intent.primary) stream.intent->primary = intent.primary;
 }
 
 void AspiredVersionsManager::DropLocked(Stream& stream, int64_t version,
@@ -327,6 +331,8 @@ void AspiredVersionsManager::SettleLocked(Stream& stream) {
     }
     return true;
   });
+  // A stream has none for most of its life.
+  if (stream.transitions.empty()) stream.transitions.shrink_to_fit();
 }
 
 void AspiredVersionsManager::SettleKeptLocked(Stream& stream) {

@@ -213,13 +213,13 @@ class AspiredVersionsManager
     std::unique_ptr<Successor> successor;
   };
   struct Stream {
-    explicit Stream(std::string n) : name(std::move(n)) {}
-    const std::string name;
+    explicit Stream(const std::string& n) : name(n) {}
+    const std::string& name;  // the key of streams_
     std::map<int64_t, Record> records;
     std::vector<std::unique_ptr<Transition>> transitions;
-    StreamIntent intent;
-    bool dirty = false;       // in dirty_
-    bool reconciled = false;  // in reconcile_
+    std::unique_ptr<StreamIntent> intent;  // null: none was ever given
+    bool dirty = false;                    // in dirty_
+    bool reconciled = false;               // in reconcile_
   };
 
   explicit AspiredVersionsManager(Options options);

@@ -155,8 +155,9 @@ void AspiredVersionsManager::ReapLocked(Stream& stream) {
 
 void AspiredVersionsManager::ForgetIfEmptyLocked(Stream& stream) {
   const bool has_intent =
-      stream.intent.policy || stream.intent.primary.value_or(std::nullopt) ||
-      (stream.intent.labels && !stream.intent.labels->empty());
+      stream.intent != nullptr &&
+      (stream.intent->policy || stream.intent->primary.value_or(std::nullopt) ||
+       (stream.intent->labels && !stream.intent->labels->empty()));
   if (stream.records.empty() && stream.transitions.empty() && !has_intent &&
       !stream.dirty && !stream.reconciled) {
     streams_.erase(stream.name);
@@ -167,7 +168,9 @@ void AspiredVersionsManager::ForgetIfEmptyLocked(Stream& stream) {
 
 const AspiredVersionPolicy* AspiredVersionsManager::PolicyOfLocked(
     const Stream& stream) const {
-  return stream.intent.policy.value_or(options_.policy);
+  return stream.intent == nullptr
+             ? options_.policy
+             : stream.intent->policy.value_or(options_.policy);
 }
 
 std::vector<AspiredServableStateSnapshot>
