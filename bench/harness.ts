@@ -90,7 +90,7 @@ function summarize(figure: Figure, measured: readonly Measured[]): FigureResult 
 function runTrial({ suite, variant }: Entry, options: TrialOptions): Promise<TrialAnswer> {
   return new Promise((resolve) => {
     const child = fork(TRIAL, [suite.name, variant.name, JSON.stringify(options)], {
-      execArgv: [...process.execArgv, '--expose-gc'],
+      execArgv: [...process.execArgv, '--expose-gc', ...(variant.nodeOptions ?? [])],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     let answer: TrialAnswer | undefined;

@@ -28,6 +28,8 @@ export interface Variant {
   /** Something else than this package, measured by the same body. */
   readonly competitor?: boolean;
   readonly figures: readonly Figure[];
+  /** Options of Node.js for the process of the trial. */
+  readonly nodeOptions?: readonly string[];
   run(options: TrialOptions): Promise<Measured> | Measured;
 }
 
