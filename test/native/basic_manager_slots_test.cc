@@ -176,7 +176,7 @@ TEST(BasicManagerSlotsTest, EveryKindOfLoaderGoesThroughAWholeLife) {
 
 TEST(BasicManagerSlotsTest, ManyInlineLoadersDoNotDeepenTheStack) {
   // Each load ends inside Load(), which admits the next.
-  constexpr int kCount = 20'000;
+  constexpr int kCount = 5'000;
   TestManager t({.load_threads = 1, .with_bus = false});
   std::atomic<int> ended = 0;
   Notification all;
