@@ -170,7 +170,7 @@ void AspiredVersionsManager::MergeIntentLocked(Stream& stream,
 void AspiredVersionsManager::DropLocked(Stream& stream, int64_t version,
                                         Record& record) {
   record.aspired = false;
-  record.retry_due.reset();  // its entry in incarnations_due_ finds nothing
+  CancelIncarnationLocked({stream.name, version}, record);
   if (record.successor != nullptr) {
     DisposeLocked(std::move(record.successor->loader));
     record.successor.reset();
@@ -184,6 +184,16 @@ void AspiredVersionsManager::DropLocked(Stream& stream, int64_t version,
   }
   // Past loading this is an error that changes nothing, as it should be.
   (void)basic_->CancelLoad({stream.name, version});
+}
+
+void AspiredVersionsManager::CancelIncarnationLocked(const ServableId& id,
+                                                     Record& record) {
+  if (!record.retry_due) return;
+  auto [begin, end] = incarnations_due_.equal_range(*record.retry_due);
+  const auto it = std::find_if(
+      begin, end, [&id](const auto& due) { return due.second == id; });
+  if (it != end) incarnations_due_.erase(it);
+  record.retry_due.reset();
 }
 
 void AspiredVersionsManager::AspireLocked(Stream& stream, AspiredVersion item,
@@ -218,7 +228,7 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     if (record.successor) DisposeLocked(std::move(record.successor->loader));
     record.successor.reset();
     record.failures = 0;
-    record.retry_due.reset();
+    CancelIncarnationLocked(id, record);
     transition.Await(id.version, now.incarnation);
     Status s = basic_->StopManagingServable(id);
     assert(s.ok());

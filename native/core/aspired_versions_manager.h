@@ -232,6 +232,8 @@ class AspiredVersionsManager
   void MarkDirtyLocked(Stream& stream);
   void MergeIntentLocked(Stream& stream, StreamIntent intent);
   void DropLocked(Stream& stream, int64_t version, Record& record);
+  // The version is not to be tried again.
+  void CancelIncarnationLocked(const ServableId& id, Record& record);
   void AspireLocked(Stream& stream, AspiredVersion item,
                     Transition& transition);
   void ReaspireLocked(Stream& stream, Record& record, AspiredVersion item,
