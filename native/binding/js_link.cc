@@ -96,10 +96,10 @@ void JsLoader::Load(const LoadContext& context, LoadDone done) {
     std::lock_guard<std::mutex> lock(link_->mu_);
     link_->loads_[token_] = std::move(done);
   }
-  link_->queue_->Post([link = link_, token = token_,
-                       attempt = context.attempt](Napi::Env env) {
-    link->DispatchLoad(env, token, attempt);
-  });
+  link_->queue_->Post(
+      [link = link_, token = token_, attempt = context.attempt](Napi::Env env) {
+        link->DispatchLoad(env, token, attempt);
+      });
 }
 
 void JsLoader::CancelLoad() {
