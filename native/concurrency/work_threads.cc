@@ -44,10 +44,10 @@ int WorkThreads::num_threads() const {
   return num_threads_;
 }
 
-bool WorkThreads::RunInline() {
+bool WorkThreads::RunInline(size_t most) {
   bool any = false;
   std::unique_lock<std::mutex> lock(mu_);
-  while (!inline_tasks_.empty()) {
+  for (; most > 0 && !inline_tasks_.empty(); --most) {
     Task task = std::move(inline_tasks_.front());
     inline_tasks_.pop_front();
     lock.unlock();

@@ -13,6 +13,8 @@
 #define ASPIRED_CONCURRENCY_WORK_THREADS_H_
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -41,9 +43,10 @@ class WorkThreads final : public Executor {
   // How many may run at once: the threads, or 1 when inline.
   int concurrency() const { return std::max(1, num_threads()); }
 
-  // Runs what waits in the inline queue, on the calling thread. Tasks that are
-  // scheduled meanwhile run too. Returns whether there was any.
-  bool RunInline();
+  // Runs what waits in the inline queue, on the calling thread, at most `most`
+  // tasks. Tasks that are scheduled meanwhile run too. Returns whether there
+  // was any.
+  bool RunInline(size_t most = SIZE_MAX);
 
   ThreadPoolStats stats() const;
 

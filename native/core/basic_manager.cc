@@ -210,7 +210,7 @@ void BasicManager::SetNumUnloadThreads(int num_threads) {
 
 void BasicManager::Flush() { effects_.Drain(); }
 
-void BasicManager::Pump() {
+bool BasicManager::PumpOnce() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     const TimePoint now = options_.clock->Now();
@@ -224,11 +224,8 @@ void BasicManager::Pump() {
   }
   Flush();
   // Unloads first: they free what a load may need.
-  bool any = true;
-  while (any) {
-    any = unload_threads_->RunInline();
-    any |= load_threads_->RunInline();
-  }
+  const bool unloaded = unload_threads_->RunInline();
+  return load_threads_->RunInline(1) || unloaded;
 }
 
 std::optional<TimePoint> BasicManager::NextRetryDue() const {

@@ -162,7 +162,13 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
     effects_.Push(std::move(effect));
   }
   // Starts retries that are due and runs inline work. Calls Flush().
-  void Pump();
+  void Pump() {
+    while (PumpOnce()) continue;
+  }
+  // The same, but at most one inline load, after the inline unloads: so that
+  // its caller can decide anew before the next one. True when there was inline
+  // work, and so may be more.
+  bool PumpOnce();
   // When Pump() has the next retry to start.
   std::optional<TimePoint> NextRetryDue() const;
 

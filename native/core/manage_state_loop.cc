@@ -48,7 +48,11 @@ void AspiredVersionsManager::Step() {
       step_again_ = false;
     }
     DecideRound();
-    basic_->Pump();
+    if (basic_->PumpOnce()) {
+      // Between two inline loads intent may change, and unloads come first.
+      std::lock_guard<std::mutex> lock(mu_);
+      step_again_ = true;
+    }
     FinishCloseIfDone();
   }
 }

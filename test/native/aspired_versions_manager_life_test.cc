@@ -443,5 +443,30 @@ TEST(AspiredVersionsManagerThreadTest, TerminateDoesNotWaitForAHungLoad) {
   EXPECT_TRUE(probe->WaitForDestroyed());
 }
 
+// With no load thread the loop loads by itself. Without a decision between two
+// loads, what was dropped meanwhile would stay until the last queued load is
+// done, and its memory with it.
+TEST(AspiredVersionsManagerInlineTest, AnUnloadDoesNotWaitForQueuedLoads) {
+  TestAvm avm([](AspiredVersionsManager::Options* options) {
+    options->num_load_threads = 0;
+    options->num_unload_threads = 0;
+  });
+  auto old = avm.Probe(test::LoaderProbe::Kind::kBlocking);
+  avm.Aspire("old", {{1, old}});
+  auto first = avm.Probe(test::LoaderProbe::Kind::kBlocking);
+  auto second = avm.Probe(test::LoaderProbe::Kind::kBlocking);
+  first->OnLoad([&] {
+    Settled settled;
+    ASSERT_TRUE(avm.TryAspire("old", {}, {}, &settled).ok());
+  });
+  int unloads_before_second = -1;
+  second->OnLoad([&] { unloads_before_second = old->unloads(); });
+  Settled settled;
+  ASSERT_TRUE(avm.TryAspire("a", {{1, first}}, {}, &settled).ok());
+  avm.Aspire("b", {{1, second}});
+  EXPECT_EQ(second->loads(), 1);
+  EXPECT_EQ(unloads_before_second, 1);
+}
+
 }  // namespace
 }  // namespace aspired
