@@ -86,7 +86,7 @@ for (const [numLoadThreads, numUnloadThreads] of THREAD_SHAPES) {
       await m.settled(dropping);
     });
 
-    test(`BM-13 BM-14 handles of all that is available; ${by}`, async (t) => {
+    test(`BM-14 handles of all that is available; ${by}`, async (t) => {
       const m = await fixture(t);
       const all = () =>
         [...m.manager.getAvailableServableHandles<number>()]

@@ -141,7 +141,7 @@ test('SSM-14 a wait ends once; a version counts from the moment it came to the g
   ]);
 });
 
-test('SSM-15 a goal that is passed through counts; End can be a goal', async (t) => {
+test('a goal that is passed through counts; End can be a goal', async (t) => {
   const m = start(t);
   const loader = new CountingLoader(1);
   const passing = wait(m, [{ name: 'foo', version: 1 }], 'Loading');
