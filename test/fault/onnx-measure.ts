@@ -31,7 +31,7 @@ function watch(small: OnnxServable): Watch {
     last = now;
   }, 1);
   const again = (): void => {
-    if (on) small.run({ x }).then(() => ++runs && setImmediate(again));
+    if (on) void small.run({ x }).then(() => ++runs && setImmediate(again));
   };
   again();
   return {
