@@ -10,7 +10,9 @@
 
 // The library allocates a name when it is opened and keeps it; not ours to
 // free. LeakSanitizer asks for this function by its reserved name.
-extern "C" const char* __lsan_default_suppressions();
+// Visible, or the shared library of the sanitizer does not find it.
+extern "C" __attribute__((visibility("default"))) const char*
+__lsan_default_suppressions();
 extern "C" const char* __lsan_default_suppressions() {
   return "leak:libonnxruntime";
 }
