@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { onnxLoader } from 'aspired';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { argmax, logits, pixelsOf, train } from '../../../scripts/models/classifier.js';
 import { holdoutDigits, makeDigits } from '../../../scripts/models/digits.js';
@@ -27,6 +28,21 @@ function dataOf(outputs: InferenceSession.OnnxValueMapType, name: string): unkno
   const value = outputs[name];
   assert.ok(value, `no output ${name}`);
   return Array.from(value.data as ArrayLike<unknown>);
+}
+
+/** The bits that identity_float16 answers, by our own engine. */
+async function runFloat16(data: Uint16Array): Promise<number[]> {
+  const loader = onnxLoader(modelPath(out, 'identity_float16', 1));
+  const id = { name: 'identity_float16', version: 1 };
+  const servable = await loader.load({ id, attempt: 1, signal: AbortSignal.timeout(30_000) });
+  try {
+    const { y } = servable.runSync({ x: { type: 'float16', data, dims: [2, 2] } });
+    assert.ok(y);
+    const { buffer, byteOffset } = y.data as Uint16Array;
+    return Array.from(new Uint16Array(buffer, byteOffset, data.length));
+  } finally {
+    await loader.unload?.(servable);
+  }
 }
 
 describe('generated ONNX models', () => {
@@ -94,19 +110,18 @@ describe('generated ONNX models', () => {
     string: ['', 'plain', 'ünïcödé', '日本'],
   };
   for (const [type, data] of Object.entries(samples)) {
-    it(`identity_${type}: gives back what it got`, async () => {
+    it(`identity_${type}: gives back what it got`, async (t) => {
+      if (type === 'float16' && 'Float16Array' in globalThis) {
+        // onnxruntime-node 1.30 takes a Float16Array, which its Tensor makes of the bits, for an array without elements.
+        t.diagnostic('run by our own engine: onnxruntime-node cannot run float16 on a Node.js with Float16Array');
+        assert.deepEqual(await runFloat16(data as Uint16Array), Array.from(data as Uint16Array));
+        return;
+      }
       const x = new Tensor(type as Tensor.Type, data as never, [2, 2]);
       const outputs = await runOne(`identity_${type}`, { x });
       assert.equal((outputs.y as Tensor).type, type);
       assert.deepEqual((outputs.y as Tensor).dims, [2, 2]);
-      const expected = type === 'float16' ? [0x3c00, 0xbc00, 0, 0x7bff] : Array.from(data as ArrayLike<unknown>);
-      const actual = (outputs.y as Tensor).data;
-      // Node 24 and later hand float16 out as Float16Array.
-      const bits =
-        type === 'float16' && ArrayBuffer.isView(actual)
-          ? new Uint16Array(actual.buffer, actual.byteOffset, 4)
-          : actual;
-      assert.deepEqual(Array.from(bits as ArrayLike<unknown>), expected);
+      assert.deepEqual(dataOf(outputs, 'y'), Array.from(data as ArrayLike<unknown>));
     });
   }
 
