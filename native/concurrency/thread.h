@@ -9,6 +9,11 @@ namespace aspired {
 enum class ThreadPriority {
   // As the process.
   kNormal,
+  // As the process, but for short work that somebody waits for: asks Linux
+  // (6.12
+  // and later) for a short time slice, so that a thread that wakes up does not
+  // wait for the end of the slice of a background one. Elsewhere as kNormal.
+  kResponsive,
   // Below the threads that serve: nice +10 on Linux, QOS_CLASS_UTILITY on
   // macOS, no effect elsewhere.
   kBackground,

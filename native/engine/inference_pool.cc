@@ -58,7 +58,7 @@ InferencePool& InferencePool::Instance() {
 
 InferencePool::InferencePool(int num_threads)
     : num_threads_(num_threads),
-      threads_("aspired-run", num_threads, ThreadPriority::kNormal) {}
+      threads_("aspired-run", num_threads, ThreadPriority::kResponsive) {}
 
 InferencePool::~InferencePool() { threads_.Shutdown(std::nullopt); }
 
