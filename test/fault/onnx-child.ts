@@ -87,4 +87,5 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+// No top-level await: see fixtures/stage-worker.ts; this module runs in workers, too.
+void main();
