@@ -42,6 +42,8 @@ export const ERROR_CODES = {
   ERR_RUN_CANCELLED: { status: 'CANCELLED', meaning: 'The run was cancelled before it ended.' },
   ERR_SERVABLE_UNLOADED: { status: 'FAILED_PRECONDITION', meaning: 'The servable was used after its unload.' },
   ERR_OVERLOADED: { status: 'RESOURCE_EXHAUSTED', meaning: 'The inference queue is full.' },
+  ERR_INVALID_ESTIMATE: { status: 'INVALID_ARGUMENT', meaning: 'A loader\'s estimate is no allocation of devices that this manager accounts.' },
+  ERR_ESTIMATE_FAILED: { status: 'UNKNOWN', meaning: 'A loader\'s estimateResources threw or rejected; see cause.' },
   ERR_RESOURCE_EXHAUSTED: { status: 'RESOURCE_EXHAUSTED', meaning: 'A version can never fit the resources of this host.' },
   ERR_INTERNAL: { status: 'INTERNAL', meaning: 'A broken invariant: please report it.' },
 } as const;

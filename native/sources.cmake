@@ -6,12 +6,18 @@ set(ASPIRED_CORE_SOURCES
   native/concurrency/thread.cc
   native/concurrency/thread_pool.cc
   native/concurrency/work_threads.cc
+  native/core/admission.cc
   native/core/aspired_versions_manager.cc
+  native/core/bake.cc
   native/core/basic_manager.cc
+  native/core/footprints.cc
   native/core/load_and_unload.cc
   native/core/loader_harness.cc
   native/core/manage_state_loop.cc
+  native/core/resource_ledger.cc
+  native/core/resources_report.cc
   native/core/servable_state_monitor.cc
+  native/core/standby.cc
   native/core/status.cc
   native/engine/dynamic_library.cc
   native/engine/engine_activity.cc

@@ -15,7 +15,7 @@ const LEAVES = ['core/harness_state.h', 'core/servable_id.h', 'core/status.h'];
 const MAY_INCLUDE = {
   concurrency: ['concurrency/'],
   policy: ['policy/', ...LEAVES],
-  core: ['core/', 'policy/', 'concurrency/'],
+  core: ['core/', 'policy/', 'concurrency/', 'resources/'],
   engine: ['engine/', 'concurrency/', 'core/'],
 };
 const JAVASCRIPT_HEADER = /^(napi\.h|node_api.*|js_native_api.*|node\.h|node_.*|uv\.h|v8.*|uv\/.*)$/;
