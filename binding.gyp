@@ -53,6 +53,9 @@
         "native/policy/aspired_version_policy.cc",
         "native/policy/availability_preserving_policy.cc",
         "native/policy/resource_preserving_policy.cc",
+        "native/resources/resource.cc",
+        "native/resources/resource_tracker.cc",
+        "native/resources/resource_util.cc",
       ],
       "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": [

@@ -38,6 +38,9 @@ set(ASPIRED_CORE_SOURCES
   native/policy/aspired_version_policy.cc
   native/policy/availability_preserving_policy.cc
   native/policy/resource_preserving_policy.cc
+  native/resources/resource.cc
+  native/resources/resource_tracker.cc
+  native/resources/resource_util.cc
 )
 
 set(ASPIRED_BINDING_SOURCES
@@ -61,6 +64,8 @@ set(ASPIRED_TEST_SOURCES
   test/conformance/basic_manager_threads_conformance_test.cc
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
+  test/conformance/resource_tracker_conformance_test.cc
+  test/conformance/resource_util_conformance_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
   test/native/aspired_versions_manager_life_test.cc
   test/native/aspired_versions_manager_stress_test.cc
@@ -74,6 +79,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
+  test/native/resource_util_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
   test/native/servable_state_monitor_test.cc

@@ -123,6 +123,8 @@ class ResourceUtil {
     uint32_t instances;
   };
 
+  // Normalize() of what is known to be valid, in place.
+  void NormalizeValid(ResourceAllocation* allocation) const;
   const Device* Find(std::string_view device) const;
   // The instance a resource is bound to, once normalized.
   std::optional<uint32_t> InstanceOf(const Resource& resource) const;
