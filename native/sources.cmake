@@ -35,6 +35,10 @@ set(ASPIRED_CORE_SOURCES
   native/engine/session_threads.cc
   native/engine/tensor_type.cc
   native/engine/value_info.cc
+  native/host/cgroup_memory.cc
+  native/host/host_memory.cc
+  native/host/kept_file.cc
+  native/host/system_memory.cc
   native/policy/aspired_version_policy.cc
   native/policy/availability_preserving_policy.cc
   native/policy/resource_preserving_policy.cc
@@ -76,6 +80,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_unload_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
+  test/native/host_memory_test.cc
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
