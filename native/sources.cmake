@@ -36,6 +36,7 @@ set(ASPIRED_CORE_SOURCES
   native/engine/tensor_type.cc
   native/engine/value_info.cc
   native/host/cgroup_memory.cc
+  native/host/device_meters.cc
   native/host/host_memory.cc
   native/host/kept_file.cc
   native/host/system_memory.cc
@@ -55,12 +56,14 @@ set(ASPIRED_BINDING_SOURCES
   native/binding/js_link.cc
   native/binding/js_queue.cc
   native/binding/manager_wrap.cc
+  native/binding/manager_wrap_resources.cc
   native/binding/onnx_env.cc
   native/binding/onnx_exchange.cc
   native/binding/onnx_register.cc
   native/binding/onnx_run_sink.cc
   native/binding/onnx_session_wrap.cc
   native/binding/onnx_tensor.cc
+  native/binding/resources_convert.cc
 )
 
 set(ASPIRED_TEST_SOURCES

@@ -4,6 +4,7 @@
 #include "binding/manager_wrap.h"
 #include "binding/napi_setup.h"
 #include "binding/onnx_register.h"
+#include "binding/resources_convert.h"
 
 namespace {
 
@@ -12,6 +13,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   aspired::binding::RegisterPolicies(env, exports);
   aspired::binding::ManagerWrap::Register(env, exports);
   aspired::binding::RegisterOnnx(env, exports);
+  aspired::binding::RegisterResources(env, exports);
   return exports;
 }
 
