@@ -64,9 +64,10 @@ interface DirectoryRecord {
   mark: string | undefined;
   /** When `mark` was observed first. */
   unchangedSince: number;
-  /** The last marker that was seen, and the mark for which it vouches: that of when it was seen first. */
+  /** The last marker that was seen. It vouches for what was there when it was seen first. */
   marker: string | undefined;
-  vouched: string | undefined;
+  /** The last mark that was found to be complete. */
+  complete: string | undefined;
   /** Content that was offered; undefined: never offered. */
   offered: Offered | undefined;
   nextContentCheckAt: number;
@@ -167,18 +168,16 @@ export class ReadinessLedger {
       record.unchangedSince = now;
       dropJob(record);
     }
-    if (marker !== undefined && record.marker !== marker) {
-      record.marker = marker;
-      record.vouched = mark;
-    }
+    const isVouchedFor = marker !== undefined && record.marker !== marker;
+    record.marker = marker;
     if (record.offered !== undefined && this.#isSettled(record, record.offered))
       return this.#answer(record, 'unstable');
     const wasThere = marker === undefined && (record.fromStart || now - record.firstSeenAt >= window);
-    const complete =
-      record.vouched === mark ||
-      now - record.unchangedSince >= window ||
-      (firstLook && wasThere && now - seen.newestMs >= window);
-    if (!complete) return this.#answer(record, 'unstable', { recheckAt: record.unchangedSince + window });
+    const isOld = firstLook && wasThere && now - seen.newestMs >= window;
+    if (isVouchedFor || isOld || now - record.unchangedSince >= window) record.complete = mark;
+    if (record.complete !== mark) {
+      return this.#answer(record, 'unstable', { recheckAt: record.unchangedSince + window });
+    }
     const digest = this.#digestOf(path, record, seen, now);
     if (digest instanceof DigestJob) return this.#answer(record, 'digest', { digested: digest.done });
     record.offered = { seen, digest, marker };
@@ -241,7 +240,7 @@ function newRecord(now: number, fromStart: boolean): DirectoryRecord {
     mark: undefined,
     unchangedSince: now,
     marker: undefined,
-    vouched: undefined,
+    complete: undefined,
     offered: undefined,
     nextContentCheckAt: 0,
     job: undefined,
