@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   ERR_WARMUP_FAILED: { status: 'FAILED_PRECONDITION', meaning: 'The warm-up of a version failed; see cause.' },
   ERR_UNLOAD_FAILED: { status: 'UNKNOWN', meaning: 'The loader\'s unload threw or rejected; the version is gone all the same.' },
   ERR_SERVABLE_ENDED: { status: 'FAILED_PRECONDITION', meaning: 'A version ended before it reached the state that was waited for.' },
+  ERR_CONTENT_CHANGED: { status: 'FAILED_PRECONDITION', meaning: 'The content of a loaded version changed in place; what was loaded stays. Use a new version, or onContentChange: \'reload\'.' },
   ERR_ABANDONED: { status: 'DEADLINE_EXCEEDED', meaning: 'The version was still held or busy when the drain deadline of close() passed.' },
   ERR_MANAGER_CLOSED: { status: 'FAILED_PRECONDITION', meaning: 'The manager is closing or closed.' },
   ERR_SOURCE_ERROR: { status: 'UNAVAILABLE', meaning: 'A source could not prepare this version; see cause.' },

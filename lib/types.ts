@@ -78,10 +78,21 @@ export interface Loader<T = unknown> {
   unload?(servable: T): void | Promise<void>;
 }
 
-/** One element of an aspired list: a loader, or the error of a source that could not prepare the version. */
+/**
+ * One element of an aspired list: a loader, or the error of a source that could not prepare the version.
+ *
+ * `digest` is the identity of the content: a version that is aspired again with another digest has changed in place.
+ */
 export type AspiredVersion<T = unknown> =
-  | { readonly version: number; readonly loader: Loader<T>; readonly error?: undefined }
-  | { readonly version: number; readonly error: unknown; readonly loader?: undefined };
+  | { readonly version: number; readonly loader: Loader<T>; readonly digest?: string; readonly error?: undefined }
+  | { readonly version: number; readonly error: unknown; readonly digest?: string; readonly loader?: undefined };
+
+/**
+ * What becomes of a loaded version whose content changed in place. `'refuse'`: what was loaded stays, and the change is
+ * told once with ERR_CONTENT_CHANGED. `'reload'`: the version is drained and unloaded, and loaded anew as a new
+ * incarnation. A version that failed is tried again in either case.
+ */
+export type ContentChange = 'refuse' | 'reload';
 
 /** Intent that goes with a list. What is not given stays as it was. */
 export interface AspiredVersionsOptions {
