@@ -60,6 +60,11 @@ export interface AspiredVersionsManagerOptions {
   readonly maxLogEvents?: number;
   /** Which handles are watched for being dropped without release(): one in 1,024, all, or none. @default 'sampled' */
   readonly leakDetection?: 'sampled' | 'all' | 'off';
+  /**
+   * withServable() and withServableSync() count requests, errors and latency per version, see getServableMetrics(). Costs
+   * two readings of the clock per request; handles are not counted and cost nothing. @default true
+   */
+  readonly metrics?: boolean;
   /** Told of faults in callbacks that nobody awaits (a policy that throws). @default process.emitWarning */
   readonly onError?: (error: AspiredError) => void;
 }
@@ -83,6 +88,7 @@ const KEYS = [
   'cancelGraceMs',
   'maxLogEvents',
   'leakDetection',
+  'metrics',
   'onError',
 ] as const satisfies readonly (keyof AspiredVersionsManagerOptions)[];
 
@@ -102,6 +108,7 @@ export interface ManagerSettings {
   readonly manageStateIntervalMs: number;
   /** Watches a handle when (count & mask) is 0; -1 watches none. */
   readonly leakMask: number;
+  readonly metrics: boolean;
   readonly onError: (error: AspiredError) => void;
 }
 
@@ -176,6 +183,7 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
       cancelGraceMs: ms('cancelGraceMs', 1000),
       manageStateIntervalMs,
       leakMask: leakDetection === 'off' ? -1 : leakDetection === 'all' ? 0 : 1023,
+      metrics: checkBoolean('metrics', options.metrics, true),
       onError: checkFunction('onError', options.onError) ?? warn,
     },
   };

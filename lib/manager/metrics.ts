@@ -48,8 +48,12 @@ export interface LatencySummary {
 }
 
 /**
- * Counters of one version with one writer. 2 kB, so made at the first request of a version. begin() and end() allocate
- * nothing and take 7 ns together; the two readings of the clock around them are what a request pays for.
+ * Counters of one version with one writer. 2 kB, so made at the first request of a version.
+ *
+ * Nothing here allocates. Measured (Node.js 20, a virtual machine on which clock_gettime takes 36 ns): begin() and end()
+ * take 7 ns, the two readings of performance.now() 88 ns; withServableSync() is 108 ns with metrics and 10 ns without.
+ * process.hrtime.bigint() would save 20 ns, but its BigInt lives on the heap as soon as a request waits for anything;
+ * process.hrtime() and Date.now() save nothing.
  */
 export class VersionMetrics {
   private readonly data: Float64Array;
