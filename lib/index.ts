@@ -4,6 +4,8 @@
  */
 export { ERROR_CODES } from './error-codes.js';
 export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './errors.js';
+export type { BakeOptions } from './manager/bake-options.js';
+export type { BakeFigures, BakeReport } from './manager/bakes.js';
 export { ServableHandle } from './manager/handle.js';
 export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';

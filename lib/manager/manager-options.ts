@@ -2,7 +2,13 @@ import type { AspiredError } from '../errors.js';
 import { type NativeManagerOptions, Policy } from '../native/binding.js';
 import { checkBoolean, checkFunction, checkInteger, checkKeys, invalidOption } from '../options.js';
 import { policyNumber } from '../policies/built-in.js';
-import type { AspiredVersionPolicy, AspiredVersionPolicyOption, ServableAction, ServableId } from '../types.js';
+import type {
+  AspiredVersionPolicy,
+  AspiredVersionPolicyOption,
+  ServableAction,
+  ServableId,
+  ValidateServable,
+} from '../types.js';
 
 /** Options of {@link AspiredVersionsManager}. */
 export interface AspiredVersionsManagerOptions {
@@ -50,6 +56,11 @@ export interface AspiredVersionsManagerOptions {
   readonly customSortActions?: (a: ServableAction, b: ServableAction) => number;
   /** Runs before each load attempt; a failure is a failed attempt. */
   readonly preLoadHook?: (id: ServableId) => void | Promise<void>;
+  /**
+   * Runs after load, warm-up and the loader's own validate(), before a version becomes Available, and can refuse it: see
+   * {@link ValidateServable}.
+   */
+  readonly validate?: ValidateServable;
   /** A load attempt that takes longer is aborted and has failed. 0: no limit. @default 0 */
   readonly loadTimeoutMs?: number;
   /** An unload that takes longer is given up. 0: no limit. @default 0 */
@@ -83,6 +94,7 @@ const KEYS = [
   'enableReloadServablesWithError',
   'customSortActions',
   'preLoadHook',
+  'validate',
   'loadTimeoutMs',
   'unloadTimeoutMs',
   'cancelGraceMs',
@@ -102,6 +114,8 @@ export interface ManagerSettings {
   readonly shouldRetryModelLoad: AspiredVersionsManagerOptions['shouldRetryModelLoad'];
   readonly customSortActions: AspiredVersionsManagerOptions['customSortActions'];
   readonly preLoadHook: AspiredVersionsManagerOptions['preLoadHook'];
+  /** The validation of a servable of this name. */
+  readonly validateOf: (name: string) => ValidateServable | undefined;
   readonly loadTimeoutMs: number;
   readonly unloadTimeoutMs: number;
   readonly cancelGraceMs: number;
@@ -150,6 +164,7 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
   const loadRetryIntervalMs = ms('loadRetryIntervalMs', 60_000);
   const slowRetryIntervalMs = ms('slowRetryIntervalMs', Math.min(MAX_MS, Math.max(100, 8 * loadRetryIntervalMs)));
   const manageStateIntervalMs = ms('manageStateIntervalMs', 100);
+  const validate = checkFunction('validate', options.validate);
   const customSortActions = checkFunction('customSortActions', options.customSortActions);
   if (!['sampled', 'all', 'off'].includes(leakDetection)) {
     throw invalidOption('leakDetection', "'sampled', 'all' or 'off'", leakDetection);
@@ -178,6 +193,7 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
       shouldRetryModelLoad: checkFunction('shouldRetryModelLoad', options.shouldRetryModelLoad),
       customSortActions,
       preLoadHook: checkFunction('preLoadHook', options.preLoadHook),
+      validateOf: () => validate,
       loadTimeoutMs: ms('loadTimeoutMs', 0),
       unloadTimeoutMs: ms('unloadTimeoutMs', 0),
       cancelGraceMs: ms('cancelGraceMs', 1000),
