@@ -1,9 +1,8 @@
-import { performance } from 'node:perf_hooks';
 import { AspiredError } from '../errors.js';
 import { checkKeys, checkName, describe, invalidOption } from '../options.js';
 import type { ServableId, ServableRequest } from '../types.js';
 import { LeakDetector, ServableHandle } from './handle.js';
-import { type LatencySummary, NO_METRICS, summarize, VersionMetrics } from './metrics.js';
+import { clockWords, HIGH, type LatencySummary, LOW, NO_METRICS, summarize, VersionMetrics } from './metrics.js';
 import { type Registry, release, type VersionEntry } from './registry.js';
 
 const REQUEST_KEYS = ['name', 'version', 'label'];
@@ -68,10 +67,8 @@ export abstract class ServableReader {
   ): Promise<R> {
     const entry = this.resolve(request);
     const metrics = this.metrics ? beginRequest(entry) : undefined;
-    const start = metrics ? performance.now() : 0;
-    // Small integers live in the frame through the await; a double would be put on the heap for it.
-    const ms = Math.floor(start) | 0;
-    const ns = ((start - Math.floor(start)) * 1e6) | 0;
+    const low = clockWords[LOW] as number;
+    const high = clockWords[HIGH] as number;
     entry.leases++;
     let failed = true;
     try {
@@ -82,7 +79,7 @@ export abstract class ServableReader {
       return value;
     } finally {
       if (metrics) {
-        metrics.end(elapsedMs(ms, ns), failed);
+        metrics.end(low, high, failed);
         if (failed) this.onRequestFailed(entry);
       }
       release(entry);
@@ -93,7 +90,8 @@ export abstract class ServableReader {
   withServableSync<T = unknown, R = unknown>(request: ServableRequest, use: (servable: T, id: ServableId) => R): R {
     const entry = this.resolve(request);
     const metrics = this.metrics ? beginRequest(entry) : undefined;
-    const start = metrics ? performance.now() : 0;
+    const low = clockWords[LOW] as number;
+    const high = clockWords[HIGH] as number;
     entry.leases++;
     let failed = true;
     try {
@@ -102,7 +100,7 @@ export abstract class ServableReader {
       return result;
     } finally {
       if (metrics) {
-        metrics.end(performance.now() - start, failed);
+        metrics.end(low, high, failed);
         if (failed) this.onRequestFailed(entry);
       }
       release(entry);
@@ -113,10 +111,12 @@ export abstract class ServableReader {
   protected onRequestFailed(_entry: VersionEntry): void {}
 
   private resolve(request: ServableRequest): VersionEntry {
-    if (typeof request === 'string') {
-      const entry = this.registry.current.get(request);
-      if (entry !== undefined) return entry;
-    } else if (typeof request === 'object' && request !== null) {
+    // Short, to be inlined: what is most of the requests.
+    return (typeof request === 'string' ? this.registry.current.get(request) : undefined) ?? this.resolveOther(request);
+  }
+
+  private resolveOther(request: ServableRequest): VersionEntry {
+    if (typeof request === 'object' && request !== null) {
       const stream = this.registry.streams.get(request.name);
       if (stream !== undefined) {
         const { version, label } = request;
@@ -207,13 +207,6 @@ function beginRequest(entry: VersionEntry): VersionMetrics {
 function isThenable<R>(value: R | PromiseLike<R>): value is PromiseLike<R> {
   const type = typeof value;
   return (type === 'object' || type === 'function') && typeof (value as { then?: unknown } | null)?.then === 'function';
-}
-
-/** Milliseconds since then; whole milliseconds are counted modulo 2^32 (50 days). */
-function elapsedMs(ms: number, ns: number): number {
-  const now = performance.now();
-  const whole = Math.floor(now);
-  return (((whole | 0) - ms) | 0) + (now - whole) - ns / 1e6;
 }
 
 export function closedError(): AspiredError {
