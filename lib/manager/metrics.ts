@@ -3,7 +3,7 @@
 // All of it lies in one Float64Array, so that it can sit on a SharedArrayBuffer with one writer, or be copied to another
 // thread. Latencies are counted in a log-linear histogram (HdrHistogram's idea): the bucket is the exponent of the
 // milliseconds and the first three bits of their mantissa, read off the double as it lies in memory. A bucket is an
-// eighth of its octave wide, so its middle is at most 1/16 = 6.25 % off; 32 octaves reach from 1 us to 70 minutes.
+// eighth of its octave wide, so its middle is at most 1/16 = 6.25 % off; 33 octaves reach from 1 us to 2 hours.
 
 const REQUESTS = 0;
 const ERRORS = 1;
@@ -13,7 +13,7 @@ const MAX_MS = 4;
 const BUCKETS = 5;
 
 const FIRST_EXPONENT = -10; // 2^-10 ms = 0.98 us: what is faster counts in the first bucket
-const OCTAVES = 32; // to 2^22 ms = 70 min: what is slower counts in the last one
+const OCTAVES = 33; // to 2^23 ms = 140 min; the last bucket, from 131 min, has no upper end
 const BUCKET_COUNT = OCTAVES * 8;
 /** The upper 15 bits (sign, exponent, 3 bits of mantissa) of the lowest edge. */
 const FIRST_BITS = (1023 + FIRST_EXPONENT) << 3;
@@ -187,8 +187,7 @@ export function quantile(snapshot: MetricsSnapshot, q: number): number {
   const total = counts.reduce((sum, count) => sum + count, 0);
   const bucket = bucketOfRank(counts, Math.max(1, Math.ceil(q * total)));
   if (bucket < 0) return 0;
-  const { low, high } = bucketBounds(bucket);
-  return Math.min((low + high) / 2, maxMs);
+  return Math.min((edge(bucket) + bucketBounds(bucket).high) / 2, maxMs);
 }
 
 /** Mean, quantiles and maximum. */
