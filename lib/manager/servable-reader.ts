@@ -2,7 +2,16 @@ import { AspiredError } from '../errors.js';
 import { checkKeys, checkName, describe, invalidOption } from '../options.js';
 import type { ServableId, ServableRequest } from '../types.js';
 import { LeakDetector, ServableHandle } from './handle.js';
-import { clockWords, HIGH, type LatencySummary, LOW, NO_METRICS, summarize, VersionMetrics } from './metrics.js';
+import {
+  clockWords,
+  HIGH,
+  type LatencySummary,
+  LOW,
+  type MetricsSnapshot,
+  NO_METRICS,
+  summarize,
+  VersionMetrics,
+} from './metrics.js';
 import { type Registry, release, type VersionEntry } from './registry.js';
 
 const REQUEST_KEYS = ['name', 'version', 'label'];
@@ -174,6 +183,12 @@ export abstract class ServableReader {
       for (const entry of entries) handles.set(`${entry.id.name}/${entry.id.version}`, this.lease(entry));
     }
     return handles;
+  }
+
+  /** What a version that is open or draining has counted in this isolate; undefined: nothing, or it is neither. */
+  protected metricsOf({ name, version }: ServableId): MetricsSnapshot | undefined {
+    const entry = this.registry.entriesOf(name).find(({ id }) => id.version === version);
+    return entry?.metrics?.snapshot();
   }
 
   /**
