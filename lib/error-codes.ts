@@ -21,6 +21,8 @@ export const ERROR_CODES = {
   ERR_LOAD_CANCELLED: { status: 'CANCELLED', meaning: 'The version was dropped before its load ended; it never became visible.' },
   ERR_LOAD_TIMEOUT: { status: 'DEADLINE_EXCEEDED', meaning: 'A load took longer than loadTimeoutMs.' },
   ERR_WARMUP_FAILED: { status: 'FAILED_PRECONDITION', meaning: 'The warm-up of a version failed; see cause.' },
+  ERR_VALIDATION_FAILED: { status: 'FAILED_PRECONDITION', meaning: 'A validation refused the version before it became Available; see cause.' },
+  ERR_BAKE_FAILED: { status: 'FAILED_PRECONDITION', meaning: 'The version failed too often or was too slow while it was baking; cause has the figures.' },
   ERR_UNLOAD_FAILED: { status: 'UNKNOWN', meaning: 'The loader\'s unload threw or rejected; the version is gone all the same.' },
   ERR_SERVABLE_ENDED: { status: 'FAILED_PRECONDITION', meaning: 'A version ended before it reached the state that was waited for.' },
   ERR_CONTENT_CHANGED: { status: 'FAILED_PRECONDITION', meaning: 'The content of a loaded version changed in place; what was loaded stays. Use a new version, or onContentChange: \'reload\'.' },

@@ -62,7 +62,7 @@ function checkLoader(where: string, value: unknown): Loader {
     const got = describe(loader.load);
     throw new AspiredError('ERR_INVALID_LOADER', `Expected a function for option ${where}.load, but received ${got}.`);
   }
-  for (const method of ['warmup', 'unload', 'estimateResources'] as const) {
+  for (const method of ['warmup', 'validate', 'unload', 'estimateResources'] as const) {
     if (loader[method] !== undefined && typeof loader[method] !== 'function') {
       throw invalidOption(`${where}.${method}`, 'a function', loader[method], 'ERR_INVALID_LOADER');
     }
