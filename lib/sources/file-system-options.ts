@@ -68,7 +68,7 @@ export interface FileSystemSourceOptions extends FileSystemSourceConfig {
    * `'stat'`: names, sizes, modification times and inode numbers; a look takes some 60 us of processor time per file, and
    * a touch is a change. `'sha256'`: the bytes. They are read before the first offer, and again when something that the
    * file system tells of has changed, one directory at a time; a GiB takes some 0.7 s of this thread, in slices of 0.2 ms,
-   * and as much of another. Also right where inode numbers do not last. `'off'`: not at all. A directory with more than
+   * and as much of another. `'off'`: not at all; also for file systems whose inode numbers change. A directory with more than
    * 5000 entries has no digest, which is a problem in the results. @default 'stat'
    */
   readonly contentDigest?: ContentDigest | undefined;
