@@ -13,7 +13,10 @@ set(ASPIRED_CORE_SOURCES
   native/core/manage_state_loop.cc
   native/core/servable_state_monitor.cc
   native/core/status.cc
-  native/engine/dynamic_library.cc
+  native/cuda/cuda_devices.cc
+  native/cuda/cuda_library.cc
+  native/cuda/nvml_library.cc
+  native/cuda/visible_devices.cc
   native/engine/engine_activity.cc
   native/engine/engine_thread.cc
   native/engine/heap.cc
@@ -29,6 +32,8 @@ set(ASPIRED_CORE_SOURCES
   native/engine/session_threads.cc
   native/engine/tensor_type.cc
   native/engine/value_info.cc
+  native/host/dynamic_library.cc
+  native/host/own_process.cc
   native/policy/aspired_version_policy.cc
   native/policy/availability_preserving_policy.cc
   native/policy/resource_preserving_policy.cc
@@ -63,11 +68,13 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_slots_test.cc
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
+  test/native/cuda_devices_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
+  test/native/own_process_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
   test/native/servable_state_monitor_test.cc
@@ -79,5 +86,6 @@ set(ASPIRED_TEST_SOURCES
   test/native/test_util/test_avm.cc
   test/native/test_util/test_manager.cc
   test/native/thread_pool_test.cc
+  test/native/visible_devices_test.cc
   test/native/work_threads_test.cc
 )

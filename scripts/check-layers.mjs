@@ -15,8 +15,11 @@ const LEAVES = ['core/harness_state.h', 'core/servable_id.h', 'core/status.h'];
 const MAY_INCLUDE = {
   concurrency: ['concurrency/'],
   policy: ['policy/', ...LEAVES],
-  core: ['core/', 'policy/', 'concurrency/'],
-  engine: ['engine/', 'concurrency/', 'core/'],
+  core: ['core/', 'policy/', 'resources/', 'concurrency/'],
+  resources: ['resources/', 'core/status.h'],
+  host: ['host/', 'resources/', 'core/status.h'],
+  cuda: ['cuda/', 'host/', 'resources/', 'concurrency/', 'core/status.h'],
+  engine: ['engine/', 'host/', 'concurrency/', 'core/'],
 };
 const JAVASCRIPT_HEADER = /^(napi\.h|node_api.*|js_native_api.*|node\.h|node_.*|uv\.h|v8.*|uv\/.*)$/;
 const ONNX_WORD = /onnx|\bOrt[A-Z]\w*|\bort_/i;
@@ -26,7 +29,7 @@ function checkIncludes(file, folder) {
     if (folder !== 'binding' && JAVASCRIPT_HEADER.test(path)) {
       problems.push(`${file}: includes ${path}; JavaScript headers belong in native/binding only`);
     }
-    const ours = /^(concurrency|policy|core|engine|binding)\//.test(path) || path.startsWith('.');
+    const ours = /^(concurrency|policy|resources|host|cuda|core|engine|binding)\//.test(path) || path.startsWith('.');
     const allowed = MAY_INCLUDE[folder];
     if (!ours || !allowed) continue;
     if (path.startsWith('.')) problems.push(`${file}: includes ${path}; paths are relative to native/`);
