@@ -7,6 +7,7 @@
       "sources": [
         "native/binding/addon.cc",
         "native/binding/convert.cc",
+        "native/binding/cuda_info.cc",
         "native/binding/env_data.cc",
         "native/binding/executor_external.cc",
         "native/binding/js_link.cc",

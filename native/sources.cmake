@@ -42,6 +42,7 @@ set(ASPIRED_CORE_SOURCES
 set(ASPIRED_BINDING_SOURCES
   native/binding/addon.cc
   native/binding/convert.cc
+  native/binding/cuda_info.cc
   native/binding/env_data.cc
   native/binding/executor_external.cc
   native/binding/js_link.cc
