@@ -15,9 +15,9 @@ const LEAVES = ['core/harness_state.h', 'core/servable_id.h', 'core/status.h'];
 const MAY_INCLUDE = {
   concurrency: ['concurrency/'],
   policy: ['policy/', ...LEAVES],
-  core: ['core/', 'policy/', 'resources/', 'concurrency/'],
   resources: ['resources/', 'core/status.h'],
   host: ['host/', 'resources/', 'core/status.h'],
+  core: ['core/', 'policy/', 'concurrency/', 'resources/'],
   cuda: ['cuda/', 'host/', 'resources/', 'concurrency/', 'core/status.h'],
   engine: ['engine/', 'host/', 'concurrency/', 'core/'],
 };

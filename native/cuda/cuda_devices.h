@@ -83,7 +83,8 @@ class CudaDevices {
   const std::vector<CudaDevice>& devices() const { return devices_; }
 
   // Finds a device by its ordinal ("0"), its UUID, or the beginning of a UUID
-  // that no other device shares ("GPU-8932"). ERR_DEVICE_NOT_FOUND, or
+  // that no other device shares ("GPU-8932"). By its UUID a hidden device is
+  // found too: look at its ordinal. ERR_DEVICE_NOT_FOUND, or
   // ERR_INVALID_ARGUMENT when several begin so; both list what there is.
   Status Find(std::string_view device, size_t* index) const;
 
