@@ -14,5 +14,12 @@ export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
 export * from './onnx/index.js';
 export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';
+export {
+  type CudaAbsence,
+  type CudaDevice,
+  type CudaInfo,
+  type CudaOptions,
+  getCudaDevices,
+} from './resources/cuda.js';
 export * from './sources/index.js';
 export type * from './types.js';

@@ -119,6 +119,19 @@ export interface NativeManager {
   unref(): void;
 }
 
+/** See native/binding/cuda_info.h. */
+export type NativeCudaDevice = readonly [
+  ordinal: number | undefined,
+  uuid: string,
+  name: string,
+  totalBytes: number,
+  isMig: boolean,
+  parentUuid: string | undefined,
+  usedBytes: number | undefined,
+  selfBytes: number | undefined,
+  status: NativeStatus | undefined,
+];
+
 interface NativeAddon {
   readonly NativeManager: new (
     options: NativeManagerOptions,
@@ -133,6 +146,17 @@ interface NativeAddon {
     states: readonly number[],
     aspired: readonly boolean[],
   ): readonly ['load' | 'unload', number] | undefined;
+  /** `absence` is empty when there are devices. Empty paths mean the usual names. */
+  readCudaDevices(
+    cudaPath: string,
+    nvmlPath: string,
+  ): readonly [
+    absence: string,
+    message: string,
+    cudaVersion: string | undefined,
+    driverVersion: string | undefined,
+    devices: readonly NativeCudaDevice[],
+  ];
 }
 
 /** The addon; loaded when this module is. */

@@ -1,5 +1,6 @@
 // The exports of the addon, and nothing else.
 #include "binding/convert.h"
+#include "binding/cuda_info.h"
 #include "binding/env_data.h"
 #include "binding/manager_wrap.h"
 #include "binding/napi_setup.h"
@@ -14,6 +15,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   aspired::binding::ManagerWrap::Register(env, exports);
   aspired::binding::RegisterOnnx(env, exports);
   aspired::binding::RegisterResources(env, exports);
+  aspired::binding::RegisterCudaInfo(env, exports);
   return exports;
 }
 
