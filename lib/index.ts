@@ -7,8 +7,9 @@ export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './err
 export type { BakeOptions } from './manager/bake-options.js';
 export type { BakeFigures, BakeReport } from './manager/bakes.js';
 export { ServableHandle } from './manager/handle.js';
-export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
+export { AspiredVersionsManager, type CloseResult } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';
+export type { ThreadStats } from './manager/manager-view.js';
 export type { LatencySummary } from './manager/metrics.js';
 export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
@@ -21,5 +22,7 @@ export {
   type CudaOptions,
   getCudaDevices,
 } from './resources/cuda.js';
+export type { Bytes } from './resources/bytes.js';
+export type * from './resources/types.js';
 export * from './sources/index.js';
 export type * from './types.js';
