@@ -15,6 +15,7 @@ export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
 export * from './onnx/index.js';
 export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';
+export type { Bytes } from './resources/bytes.js';
 export {
   type CudaAbsence,
   type CudaDevice,
@@ -22,7 +23,6 @@ export {
   type CudaOptions,
   getCudaDevices,
 } from './resources/cuda.js';
-export type { Bytes } from './resources/bytes.js';
 export type * from './resources/types.js';
 export * from './sources/index.js';
 export type * from './types.js';

@@ -49,7 +49,9 @@ export abstract class ManagerView extends ServableReader {
     const now = Date.now();
     const entries = new Map<number, VersionEntry>();
     for (const entry of this.registry.entriesOf(checkName(name))) entries.set(entry.id.version, entry);
-    return this.core.getVersionStates(name).map((row) => this.stateOf(name, row, now, entries.get(row[0])?.leases ?? 0));
+    return this.core
+      .getVersionStates(name)
+      .map((row) => this.stateOf(name, row, now, entries.get(row[0])?.leases ?? 0));
   }
 
   private stateOf(name: string, row: NativeVersionState, now: number, leases: number): ServableVersionState {
