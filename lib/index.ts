@@ -4,6 +4,7 @@
  */
 export { ERROR_CODES } from './error-codes.js';
 export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './errors.js';
+export { AttachedVersionsManager, type AttachOptions } from './manager/attached.js';
 export { ServableHandle } from './manager/handle.js';
 export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';

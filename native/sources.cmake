@@ -11,7 +11,9 @@ set(ASPIRED_CORE_SOURCES
   native/core/load_and_unload.cc
   native/core/loader_harness.cc
   native/core/manage_state_loop.cc
+  native/core/reader_group.cc
   native/core/servable_state_monitor.cc
+  native/core/share_readers.cc
   native/core/status.cc
   native/engine/dynamic_library.cc
   native/engine/engine_activity.cc
@@ -36,6 +38,8 @@ set(ASPIRED_CORE_SOURCES
 
 set(ASPIRED_BINDING_SOURCES
   native/binding/addon.cc
+  native/binding/attach_tokens.cc
+  native/binding/attachment_wrap.cc
   native/binding/convert.cc
   native/binding/env_data.cc
   native/binding/executor_external.cc
@@ -48,6 +52,7 @@ set(ASPIRED_BINDING_SOURCES
   native/binding/onnx_run_sink.cc
   native/binding/onnx_session_wrap.cc
   native/binding/onnx_tensor.cc
+  native/binding/shareable.cc
 )
 
 set(ASPIRED_TEST_SOURCES

@@ -44,7 +44,7 @@ function checkItem(where: string, id: ServableId, item: AspiredVersion): ListIte
   return { id, loader: checkLoader(`${where}.loader`, loader), error: undefined };
 }
 
-function checkLoader(where: string, value: unknown): Loader {
+export function checkLoader(where: string, value: unknown): Loader {
   if (typeof value !== 'object' || value === null) {
     throw invalidOption(where, 'a loader (an object with load())', value, 'ERR_INVALID_LOADER');
   }

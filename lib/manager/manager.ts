@@ -24,6 +24,7 @@ import type {
   Transition,
 } from '../types.js';
 import { checkIntent, checkLabels, checkList, checkPrimary } from './aspired-list.js';
+import { AttachableReader } from './attachable.js';
 import { Decisions } from './decisions.js';
 import { LoaderRunner } from './loader-runner.js';
 import {
@@ -34,7 +35,6 @@ import {
   type ManagerSettings,
 } from './manager-options.js';
 import { Registry, type VersionEntry } from './registry.js';
-import { ServableReader } from './servable-reader.js';
 import { Transitions } from './transitions.js';
 import { Waits } from './waits.js';
 
@@ -62,10 +62,10 @@ const kOnClose: unique symbol = Symbol.for('aspired.onClose') as never;
  * readers over, drains and unloads the old ones, and keeps the last good one when a new one fails. Read through
  * {@link withServable} or {@link getServableHandle}; both are synchronous look-ups that never wait for a load.
  *
- * A manager belongs to the thread that made it. It keeps the process alive only while something of it is awaited
+ * A manager belongs to the thread that made it; others read from it through {@link AspiredVersionsManager.attach}. It keeps the process alive only while something of it is awaited
  * (`transition.settled`, a wait, close()). End it with {@link close}.
  */
-export class AspiredVersionsManager extends ServableReader implements AspiredVersionsTarget, AsyncDisposable {
+export class AspiredVersionsManager extends AttachableReader implements AspiredVersionsTarget, AsyncDisposable {
   private readonly settings: ManagerSettings;
   private readonly core: NativeManager;
   private readonly runner: LoaderRunner;
@@ -312,6 +312,10 @@ export class AspiredVersionsManager extends ServableReader implements AspiredVer
         this.onClosed?.((a as [string, number][]).map(([name, version]) => ({ name, version })));
         break;
     }
+  }
+
+  protected override share(token: string): void {
+    this.core.share(token);
   }
 
   private withEntry(token: number, use: (entry: VersionEntry) => void): void {

@@ -58,14 +58,16 @@ void JsLink::DispatchLoad(Napi::Env env, uint64_t token, int attempt) {
            Napi::Number::New(env, attempt));
 }
 
-void JsLink::LoadDone(uint64_t token, LoadOutcome outcome) {
+void JsLink::LoadDone(uint64_t token, LoadOutcome outcome,
+                      std::shared_ptr<Shareable> shared) {
   Loader::LoadDone done;
   {
     std::lock_guard<std::mutex> lock(mu_);
     cancelled_.erase(token);
     auto node = loads_.extract(token);
     if (node.empty()) return;
-    done = std::move(node.mapped());
+    done = std::move(node.mapped().done);
+    node.mapped().loader->shared_ = std::move(shared);
   }
   done(std::move(outcome));
 }
@@ -84,7 +86,7 @@ void JsLink::UnloadDone(uint64_t token, Status outcome) {
 void JsLink::Cut() {
   dispatch_.Reset();
   // A completion owns its loader, which owns this: break the circle.
-  std::unordered_map<uint64_t, Loader::LoadDone> loads;
+  std::unordered_map<uint64_t, OwedLoad> loads;
   std::unordered_map<uint64_t, Loader::UnloadDone> unloads;
   std::lock_guard<std::mutex> lock(mu_);
   loads.swap(loads_);
@@ -94,7 +96,7 @@ void JsLink::Cut() {
 void JsLoader::Load(const LoadContext& context, LoadDone done) {
   {
     std::lock_guard<std::mutex> lock(link_->mu_);
-    link_->loads_[token_] = std::move(done);
+    link_->loads_[token_] = {this, std::move(done)};
   }
   link_->queue_->Post(
       [link = link_, token = token_, attempt = context.attempt](Napi::Env env) {
@@ -111,6 +113,7 @@ void JsLoader::CancelLoad() {
 }
 
 void JsLoader::Unload(UnloadDone done) {
+  if (link_->on_unload_) link_->on_unload_(token_);
   {
     std::lock_guard<std::mutex> lock(link_->mu_);
     link_->unloads_[token_] = std::move(done);

@@ -17,9 +17,11 @@
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "binding/js_queue.h"
 #include "binding/napi_setup.h"
+#include "binding/shareable.h"
 #include "core/loader.h"
 #include "core/readers.h"
 
@@ -53,24 +55,37 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   void Post(Message kind, double a, MakeValue b);
   void Post(Message kind, MakeValue a);
 
-  // The completions that a loader owes; ignored when nothing is owed.
-  void LoadDone(uint64_t token, LoadOutcome outcome);
+  // The completions that a loader owes; ignored when nothing is owed. `shared`
+  // is what the loader carries from then on; null: nothing.
+  void LoadDone(uint64_t token, LoadOutcome outcome,
+                std::shared_ptr<Shareable> shared = nullptr);
   void UnloadDone(uint64_t token, Status outcome);
+
+  // Told of every loader that is being unloaded, in the order of the state
+  // changes; set before the link is used.
+  void set_on_unload(std::function<void(uint64_t token)> on_unload) {
+    on_unload_ = std::move(on_unload);
+  }
 
   void Cut();
 
  private:
   friend class JsLoader;
+  struct OwedLoad {
+    JsLoader* loader = nullptr;
+    Loader::LoadDone done;
+  };
   void Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                 const Napi::Value& b);
   void DispatchLoad(Napi::Env env, uint64_t token, int attempt);
 
   const std::shared_ptr<JsQueue> queue_;
   Napi::FunctionReference dispatch_;  // empty once cut
+  std::function<void(uint64_t token)> on_unload_;
 
   std::mutex mu_;
   // Guarded by mu_. A loader that owes a completion is alive.
-  std::unordered_map<uint64_t, Loader::LoadDone> loads_;
+  std::unordered_map<uint64_t, OwedLoad> loads_;
   // Those of loads_ that were cancelled: a message that has not been dispatched
   // by then calls nobody.
   std::unordered_set<uint64_t> cancelled_;
@@ -87,6 +102,9 @@ class JsLoader final : public Loader {
   }
 
   uint64_t token() const { return token_; }
+  // Of a servable that was loaded and can be shared between threads. Set before
+  // the load is done, so that whoever hears of that may read it.
+  const std::shared_ptr<Shareable>& shared() const { return shared_; }
 
   bool Blocks() const override { return false; }
   void Load(const LoadContext& context, LoadDone done) override;
@@ -94,8 +112,10 @@ class JsLoader final : public Loader {
   void Unload(UnloadDone done) override;
 
  private:
+  friend class JsLink;
   const std::shared_ptr<JsLink> link_;
   const uint64_t token_;
+  std::shared_ptr<Shareable> shared_;
 };
 
 // The reader registry of the environment.

@@ -149,6 +149,10 @@ class AspiredVersionsManager
   // Labels and primary as they were given; empty for an unknown name.
   StreamIntent GetIntent(const std::string& name) const;
 
+  // Tells the readers of every intent and open version, after they began to
+  // want intent. What changes later they hear behind that.
+  void ShareReaders();
+
   // For an external decision: what the policy sees, lowest version first.
   std::vector<AspiredServableStateSnapshot> GetPolicySnapshots(
       const std::string& name) const;
@@ -231,6 +235,9 @@ class AspiredVersionsManager
   Stream& StreamLocked(const std::string& name);
   void MarkDirtyLocked(Stream& stream);
   void MergeIntentLocked(Stream& stream, StreamIntent intent);
+  // Queues the stream's intent for readers that want it.
+  void PushIntentLocked(const Stream& stream, const std::set<int64_t>& aspired);
+  void PushIntentLocked(const Stream& stream);
   void DropLocked(Stream& stream, int64_t version, Record& record);
   // The version is not to be tried again.
   void CancelIncarnationLocked(const ServableId& id, Record& record);

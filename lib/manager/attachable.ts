@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import { AttachedVersionsManager, type AttachOptions } from './attached.js';
+import { ServableReader } from './servable-reader.js';
+
+/** The side of a manager that other threads see. */
+export abstract class AttachableReader extends ServableReader {
+  private token: string | undefined;
+
+  /**
+   * Reads from a manager that another thread of this process made, through a registry of this thread. What is available
+   * there and shareable (ONNX models) is available here when the call returns; see {@link AttachOptions.loaders} for the
+   * rest.
+   *
+   * @param token The manager's {@link AttachableReader.attachToken}, as this thread was told it.
+   * @throws AspiredError ERR_ATTACH_FAILED when no open manager of this process has that token, ERR_INVALID_ARGUMENT,
+   *   ERR_UNKNOWN_OPTION.
+   */
+  static attach(token: string, options: AttachOptions = {}): AttachedVersionsManager {
+    return new AttachedVersionsManager(token, options);
+  }
+
+  /**
+   * By this string other threads attach to the manager: hand it to a worker (`workerData`, a message). It cannot be
+   * guessed, and holds until the manager closes. Made when it is first asked for; a manager that was never asked has no
+   * cost from all this.
+   *
+   * @throws AspiredError ERR_MANAGER_CLOSED
+   */
+  get attachToken(): string {
+    this.checkOpen();
+    if (this.token === undefined) {
+      const token = randomUUID();
+      this.share(token);
+      this.token = token;
+    }
+    return this.token;
+  }
+
+  /** @internal Other threads may attach by this token from now on. */
+  protected abstract share(token: string): void;
+}
