@@ -266,6 +266,11 @@ class SharedAvmTest : public ::testing::Test {
     });
   }
 
+  // So that the end of the manager waits for nobody.
+  ~SharedAvmTest() override {
+    for (uint64_t number : attached_) group_->Detach(number);
+  }
+
   void Share() {
     group_->StartSharing();
     avm_.manager->ShareReaders();
@@ -287,11 +292,10 @@ class SharedAvmTest : public ::testing::Test {
     return verbs;
   }
 
-  Log Attach(uint64_t* number = nullptr) {
+  Log Attach() {
     ReaderGroup::Snapshot snapshot;
-    const uint64_t attached = group_->Attach(member_, &snapshot);
-    EXPECT_NE(attached, 0u);
-    if (number != nullptr) *number = attached;
+    attached_.push_back(group_->Attach(member_, &snapshot));
+    EXPECT_NE(attached_.back(), 0u);
     Log log;
     for (const auto& [name, intent] : snapshot.intents) {
       log.push_back(name + " " + TextOf(intent));
@@ -303,6 +307,7 @@ class SharedAvmTest : public ::testing::Test {
   }
 
   std::shared_ptr<ReaderGroup> group_;
+  std::vector<uint64_t> attached_;
   TestAvm avm_;
   const std::shared_ptr<LogMember> member_ = std::make_shared<LogMember>();
 };
@@ -311,7 +316,7 @@ TEST_F(SharedAvmTest, WhatWasThereBeforeTheSharingIsToldToMembers) {
   StreamIntent intent;
   intent.labels.emplace().emplace("canary", 2);
   intent.primary.emplace(1);
-  avm_.Aspire("m", {{1, avm_.Probe()}, {2, avm_.HeldProbe()}}, intent);
+  avm_.Aspire("m", {{1, avm_.Probe()}, {2, avm_.FailingProbe()}}, intent);
   avm_.Aspire("n", {{7, avm_.Probe()}});
   Share();
   Log now = Attach();
@@ -322,8 +327,7 @@ TEST_F(SharedAvmTest, WhatWasThereBeforeTheSharingIsToldToMembers) {
 
 TEST_F(SharedAvmTest, IntentComesBeforeWhatItLeadsTo) {
   Share();
-  uint64_t number = 0;
-  Attach(&number);
+  Attach();
   avm_.Aspire("m", {{1, avm_.Probe()}});
   EXPECT_EQ(Verbs(member_->Take()), (Log{"intent m 1,", "open m/1"}));
   Settled switched = avm_.Aspire("m", {{2, avm_.Probe()}});
@@ -332,7 +336,7 @@ TEST_F(SharedAvmTest, IntentComesBeforeWhatItLeadsTo) {
   // Back before the drain: the close is taken back, nothing is loaded.
   Settled back = avm_.Aspire("m", {{1, avm_.Probe()}});
   EXPECT_EQ(Verbs(member_->Take()), (Log{"intent m 1,", "open m/1", "close"}));
-  group_->Detach(number);
+  group_->Detach(attached_.back());
   avm_.Step();
   EXPECT_TRUE(back.is_settled());
   EXPECT_EQ(back.Text(), "1:Available");
@@ -346,7 +350,6 @@ TEST_F(SharedAvmTest, LabelsAloneAreToldWithTheAspiredVersions) {
   intent.labels.emplace().emplace("stable", 1);
   ASSERT_TRUE(avm_.manager->SetIntent("m", intent).ok());
   EXPECT_EQ(member_->Take(), (Log{"intent m 1,stable=1,"}));
-  group_->Detach(1);
 }
 
 TEST_F(SharedAvmTest, AVersionThatDrainsWhenTheSharingBeginsIsNotTold) {
