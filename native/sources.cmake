@@ -73,6 +73,8 @@ set(ASPIRED_TEST_SOURCES
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
+  test/native/reader_group_stress_test.cc
+  test/native/reader_group_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
   test/native/servable_state_monitor_test.cc

@@ -48,8 +48,7 @@ Napi::Value ToJs(Napi::Env env, const std::string& name,
   }
   Napi::Array labels = Napi::Array::New(env);
   for (const auto& [label, version] : intent.labels) {
-    labels.Set(labels.Length(),
-               binding::ToJs(env, ServableId{label, version}));
+    labels.Set(labels.Length(), binding::ToJs(env, ServableId{label, version}));
   }
   Napi::Array tuple = Napi::Array::New(env, 4);
   tuple.Set(0u, name);
@@ -103,8 +102,8 @@ class AttachmentWrap::Member final
     queue_->Post(
         [self = shared_from_this(), kind, a = std::move(a), b](Napi::Env env) {
           if (self->dispatch_.IsEmpty()) return;
-          self->dispatch_.Call({Number(env, static_cast<double>(kind)), a(env),
-                                Number(env, b)});
+          self->dispatch_.Call(
+              {Number(env, static_cast<double>(kind)), a(env), Number(env, b)});
         });
   }
 
@@ -134,8 +133,8 @@ Napi::Value AttachmentWrap::Attach(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto group = AttachTokens::Instance().Find(StringFrom(info[0]));
   if (group == nullptr || group_ != nullptr) return env.Undefined();
-  member_ = std::make_shared<Member>(env_data_.queue(),
-                                     info[1].As<Napi::Function>());
+  member_ =
+      std::make_shared<Member>(env_data_.queue(), info[1].As<Napi::Function>());
   ReaderGroup::Snapshot snapshot;
   number_ = group->Attach(member_, &snapshot);
   if (number_ == 0) {

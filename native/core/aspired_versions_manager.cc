@@ -104,7 +104,7 @@ Status AspiredVersionsManager::SetAspiredVersions(
     std::set<int64_t> next;
     for (const AspiredVersion& item : versions) next.insert(item.version);
     // Before what it leads to: a version that is opened again is aspired.
-    PushIntentLocked(stream, next);
+    PushIntentLocked(stream, &next);
     for (auto& [version, record] : stream.records) {
       if (next.contains(version)) continue;
       DropLocked(stream, version, record);
@@ -139,7 +139,7 @@ Status AspiredVersionsManager::SetIntent(const std::string& name,
     if (closing_) return Closed();
     Stream& stream = StreamLocked(name);
     MergeIntentLocked(stream, std::move(intent));
-    PushIntentLocked(stream);
+    PushIntentLocked(stream, nullptr);
     MarkDirtyLocked(stream);
   }
   basic_->Flush();

@@ -17,9 +17,7 @@
 //                                    (unless enable_reload... is off)
 //   and, when the list lacks it, one that
 //   waits for its load or for a retry   it ends at once
-//   is in a load attempt                the attempt is cancelled; whatever
-//   comes
-//                                       of it is never visible
+//   is in a load attempt                it is cancelled, and never visible
 //   is resident                         the policy decides when it goes
 //
 // A version that failed for good is tried again as a new incarnation after a
@@ -148,9 +146,7 @@ class AspiredVersionsManager
   Status SetIntent(const std::string& name, StreamIntent intent);
   // Labels and primary as they were given; empty for an unknown name.
   StreamIntent GetIntent(const std::string& name) const;
-
-  // Tells the readers of every intent and open version, after they began to
-  // want intent. What changes later they hear behind that.
+  // Tells readers that have begun to want intent of what there is by now.
   void ShareReaders();
 
   // For an external decision: what the policy sees, lowest version first.
@@ -235,9 +231,8 @@ class AspiredVersionsManager
   Stream& StreamLocked(const std::string& name);
   void MarkDirtyLocked(Stream& stream);
   void MergeIntentLocked(Stream& stream, StreamIntent intent);
-  // Queues the stream's intent for readers that want it.
-  void PushIntentLocked(const Stream& stream, const std::set<int64_t>& aspired);
-  void PushIntentLocked(const Stream& stream);
+  // For readers that want intent; null: the versions that are aspired now.
+  void PushIntentLocked(const Stream& stream, const std::set<int64_t>* aspired);
   void DropLocked(Stream& stream, int64_t version, Record& record);
   // The version is not to be tried again.
   void CancelIncarnationLocked(const ServableId& id, Record& record);

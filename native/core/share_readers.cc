@@ -24,34 +24,31 @@ void AspiredVersionsManager::ShareReaders() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     if (closing_) return;
-    for (const auto& [name, stream] : streams_) PushIntentLocked(*stream);
+    for (const auto& [name, stream] : streams_)
+      PushIntentLocked(*stream, nullptr);
     basic_->RemindReaders();
   }
   basic_->Flush();
 }
 
-void AspiredVersionsManager::PushIntentLocked(const Stream& stream) {
-  if (options_.readers == nullptr || !options_.readers->WantsIntent()) return;
-  std::set<int64_t> aspired;
-  for (const auto& [version, record] : stream.records) {
-    if (record.aspired) aspired.insert(version);
-  }
-  PushIntentLocked(stream, aspired);
-}
-
-void AspiredVersionsManager::PushIntentLocked(const Stream& stream,
-                                              const std::set<int64_t>& aspired) {
+void AspiredVersionsManager::PushIntentLocked(
+    const Stream& stream, const std::set<int64_t>* aspired) {
   if (options_.readers == nullptr || !options_.readers->WantsIntent()) return;
   ReaderIntent intent;
-  intent.aspired.assign(aspired.begin(), aspired.end());
+  if (aspired != nullptr) {
+    intent.aspired.assign(aspired->begin(), aspired->end());
+  } else {
+    for (const auto& [version, record] : stream.records) {
+      if (record.aspired) intent.aspired.push_back(version);
+    }
+  }
   if (stream.intent != nullptr) {
     if (stream.intent->labels) intent.labels = *stream.intent->labels;
     intent.primary = stream.intent->primary.value_or(std::nullopt);
   }
-  basic_->PushEffect([readers = options_.readers, name = stream.name,
-                      intent = std::move(intent)] {
-    readers->SetIntent(name, intent);
-  });
+  basic_->PushEffect(
+      [readers = options_.readers, name = stream.name,
+       intent = std::move(intent)] { readers->SetIntent(name, intent); });
 }
 
 }  // namespace aspired

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { defaultModelsDirectory, ensureModels } from '../../scripts/models/ensure-models.js';
-import { runFixture } from './fixtures/children.js';
+import { inParallel, ROUNDS, runFixture } from './fixtures/children.js';
 
 const models = defaultModelsDirectory();
 const DEADLINE_MS = 110_000;
@@ -54,6 +54,13 @@ test('30 promotions while four workers run requests: none fails', async () => {
     assert.ok(keys.length > 5, JSON.stringify(counts));
     assert.ok(keys.includes('31'), JSON.stringify(counts));
   }
+});
+
+test('process.exit() of the main thread amid a switch and attached workers ends the process well', async () => {
+  const jobs = Array.from({ length: 20 * ROUNDS }, (_, round) => async () => {
+    assert.deepEqual(await host('main-exit', round * 3), {});
+  });
+  await inParallel(jobs);
 });
 
 test('the thread of the manager ends: runs finish, held handles work, and nothing new is found', async () => {

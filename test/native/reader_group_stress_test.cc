@@ -136,10 +136,10 @@ class ReaderGroupStressTest : public ::testing::Test {
     o.readers = group_;
     owner_->set_group(group_);
     manager_ = AspiredVersionsManager::Create(std::move(o));
-    group_->set_drained([weak = std::weak_ptr(manager_)](const ServableId& id,
-                                                         uint64_t epoch) {
-      if (auto manager = weak.lock()) manager->Drained(id, epoch);
-    });
+    group_->set_drained(
+        [weak = std::weak_ptr(manager_)](const ServableId& id, uint64_t epoch) {
+          if (auto manager = weak.lock()) manager->Drained(id, epoch);
+        });
   }
 
   // Comes, reads, answers and goes, again and again.

@@ -282,12 +282,11 @@ class SharedAvmTest : public ::testing::Test {
     for (const std::string& line : log) {
       const size_t space = line.find(' ');
       const bool keyed = line.compare(0, space, "intent") != 0;
-      verbs.push_back(
-          keyed ? line.substr(0, space) +
-                      (line.find('/') == std::string::npos
-                           ? ""
-                           : line.substr(line.find(' ', space + 1)))
-                : line);
+      verbs.push_back(keyed ? line.substr(0, space) +
+                                  (line.find('/') == std::string::npos
+                                       ? ""
+                                       : line.substr(line.find(' ', space + 1)))
+                            : line);
     }
     return verbs;
   }
@@ -321,8 +320,7 @@ TEST_F(SharedAvmTest, WhatWasThereBeforeTheSharingIsToldToMembers) {
   Share();
   Log now = Attach();
   std::sort(now.begin(), now.end());
-  EXPECT_EQ(now,
-            (Log{"m 1,2,canary=2,primary=1", "m/1", "n 7,", "n/7"}));
+  EXPECT_EQ(now, (Log{"m 1,2,canary=2,primary=1", "m/1", "n 7,", "n/7"}));
 }
 
 TEST_F(SharedAvmTest, IntentComesBeforeWhatItLeadsTo) {
