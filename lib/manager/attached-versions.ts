@@ -2,8 +2,8 @@
 // loaded here.
 //
 // Availability. Under availability-preserving the manager opens version 2 and then closes version 1. Where version 2 is
-// still loading here, the close of version 1 is put off until that load ended, if this thread had none otherwise. The
-// manager waits for the drain as it waits for a lease.
+// still loading here, the close of version 1 is put off until that load ended, if this thread had none otherwise, or if a
+// label is on its way from the one to the other. The manager waits for the drain as it waits for a lease.
 import { AspiredError, messageOf } from '../errors.js';
 import { AttachMessage, type NativeOpenServable, type NativeReaderIntent, native } from '../native/binding.js';
 import { adoptServable } from '../onnx/adopt.js';
@@ -203,12 +203,17 @@ export class AttachedVersions {
     }
   }
 
-  // The only one of its name, while a copy of an aspired one is on its way.
+  // A copy of an aspired version is on its way, and without this one the name, or a label of that version, had none.
   private mustStay({ id: { name }, entry }: AttachedVersion): boolean {
     const stream = this.registry.streams.get(name);
-    if (stream?.entries.length !== 1 || stream.entries[0] !== entry) return false;
+    if (!stream) return false;
+    const isOnly = stream.entries.length === 1;
     for (const { id, isOpen, isLoading, hasFailed } of this.copies.values()) {
-      if (id.name === name && isOpen && isLoading && !hasFailed && stream.isAspired(id.version)) return true;
+      if (id.name !== name || !isOpen || !isLoading || hasFailed || !stream.isAspired(id.version)) continue;
+      if (isOnly) return true;
+      for (const [label, bound] of stream.bound ?? []) {
+        if (bound === entry && stream.labels?.get(label) === id.version) return true;
+      }
     }
     return false;
   }

@@ -16,9 +16,9 @@ export interface AttachOptions
    */
   readonly loaders?: (id: ServableId) => Loader | undefined;
   /**
-   * A load of an own copy that takes longer has failed. Until the first one ended, one way or the other, this thread keeps the
-   * version that the new one replaces, if it would have none otherwise; so this also bounds how long it may hold up the
-   * unload of that version. @default 60000
+   * A load of an own copy that takes longer has failed. Until the first one ended, one way or the other, this thread keeps
+   * the version that the new one replaces, if the name, or a label, would have none otherwise; so this also bounds how long
+   * it may hold up the unload of that version. @default 60000
    */
   readonly loadTimeoutMs?: number;
   /**

@@ -57,8 +57,8 @@ test('30 promotions while four workers run requests: none fails', async () => {
 });
 
 test('process.exit() of the main thread amid a switch and attached workers ends the process well', async () => {
-  const jobs = Array.from({ length: 20 * ROUNDS }, (_, round) => async () => {
-    assert.deepEqual(await host('main-exit', round * 3), {});
+  const jobs = Array.from({ length: 8 * ROUNDS }, (_, round) => async () => {
+    assert.deepEqual(await host('main-exit', round * 5), {});
   });
   await inParallel(jobs);
 });

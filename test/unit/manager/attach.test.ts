@@ -195,6 +195,23 @@ test('the old version stays until the copy of the new one is loaded, and the man
   assert.equal(resolve(attached), 'm/2');
 });
 
+test('a label keeps its old version until the copy of the new one is loaded', async (t) => {
+  const m = start(t);
+  await m.aspire('m', counted(1, 2), { labels: { canary: 2 }, primary: 1 });
+  const mine = new ManualLoader();
+  const attached = attach(t, m, { loaders: (id) => (id.version < 3 ? copies(id) : mine) });
+  const canary = { name: 'm', label: 'canary' };
+  await m.aspire('m', counted(1, 2, 3), { labels: { canary: 3 } });
+  const attempt = await mine.loading();
+  const transition = m.manager.setAspiredVersions('m', counted(1, 3));
+  await m.saw('m', 2, 'Unloading');
+  await turns();
+  assert.deepEqual([m.resolve(canary), resolve(attached, canary)], ['m/3', 'm/2']);
+  attempt.succeed(3);
+  await m.settled(transition);
+  assert.deepEqual([resolve(attached, canary), resolve(attached)], ['m/3', 'm/1']);
+});
+
 test('a copy that fails lets the old version go, is reported, and is tried again', async (t) => {
   const m = start(t);
   await m.aspire('m', counted(1));
