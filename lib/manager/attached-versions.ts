@@ -203,13 +203,14 @@ export class AttachedVersions {
     }
   }
 
-  // A copy of an aspired version is on its way, and without this one the name, or a label of that version, had none.
+  // A copy of a version that the manager has open is on its way, aspired or not, and without this one the name, or a label
+  // of that version, had none.
   private mustStay({ id: { name }, entry }: AttachedVersion): boolean {
     const stream = this.registry.streams.get(name);
     if (!stream) return false;
     const isOnly = stream.entries.length === 1;
     for (const { id, isOpen, isLoading, hasFailed } of this.copies.values()) {
-      if (id.name !== name || !isOpen || !isLoading || hasFailed || !stream.isAspired(id.version)) continue;
+      if (id.name !== name || !isOpen || !isLoading || hasFailed) continue;
       if (isOnly) return true;
       for (const [label, bound] of stream.bound ?? []) {
         if (bound === entry && stream.labels?.get(label) === id.version) return true;
