@@ -5,9 +5,13 @@
 export { ERROR_CODES } from './error-codes.js';
 export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './errors.js';
 export { AttachedVersionsManager, type AttachOptions } from './manager/attached.js';
+export type { BakeOptions } from './manager/bake-options.js';
+export type { BakeFigures, BakeReport } from './manager/bakes.js';
 export { ServableHandle } from './manager/handle.js';
 export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';
+export type { LatencySummary } from './manager/metrics.js';
+export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
 export * from './onnx/index.js';
 export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';

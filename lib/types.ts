@@ -60,6 +60,21 @@ export interface LoadContext {
   readonly attempt: number;
 }
 
+/**
+ * Looks at a servable that is loaded and warmed up, before its version becomes Available: runs a golden request, compares
+ * with known answers. Throwing, rejecting or returning false (or a promise of false) refuses the version, with
+ * ERR_VALIDATION_FAILED; any other answer accepts it. What was loaded is unloaded then, and the attempt is retried like one
+ * whose warm-up failed. The versions that are Available go on serving meanwhile.
+ */
+export type ValidateServable = (
+  servable: unknown,
+  context: {
+    readonly id: ServableId;
+    /** Fires as that of load(): when the version is dropped, when loadTimeoutMs passes, and when the manager closes. */
+    readonly signal: AbortSignal;
+  },
+) => unknown;
+
 /** Quantities of one device and kind; a placeholder shape until the resource model lands: name to bytes. */
 export type ResourceAllocation = Readonly<Record<string, number>>;
 
@@ -74,14 +89,30 @@ export interface Loader<T = unknown> {
   load(context: LoadContext): T | Promise<T>;
   /** Runs before the version becomes Available. A failure is a failed load, and the servable is unloaded. */
   warmup?(servable: T, context: LoadContext): void | Promise<void>;
+  /**
+   * Runs after warmup(), before the version becomes Available, and can refuse it: by throwing, rejecting or returning
+   * false. A refusal is a failed load, retried like any other, and the servable is unloaded.
+   */
+  validate?(servable: T, context: LoadContext): unknown;
   /** Gives everything back. No handle to the servable is left when it is called. */
   unload?(servable: T): void | Promise<void>;
 }
 
-/** One element of an aspired list: a loader, or the error of a source that could not prepare the version. */
+/**
+ * One element of an aspired list: a loader, or the error of a source that could not prepare the version.
+ *
+ * `digest` is the identity of the content: a version that is aspired again with another digest has changed in place.
+ */
 export type AspiredVersion<T = unknown> =
-  | { readonly version: number; readonly loader: Loader<T>; readonly error?: undefined }
-  | { readonly version: number; readonly error: unknown; readonly loader?: undefined };
+  | { readonly version: number; readonly loader: Loader<T>; readonly digest?: string; readonly error?: undefined }
+  | { readonly version: number; readonly error: unknown; readonly digest?: string; readonly loader?: undefined };
+
+/**
+ * What becomes of a loaded version whose content changed in place. `'refuse'`: what was loaded stays, and the change is
+ * told once with ERR_CONTENT_CHANGED. `'reload'`: the version is drained and unloaded, and loaded anew as a new
+ * incarnation. A version that failed is tried again in either case.
+ */
+export type ContentChange = 'refuse' | 'reload';
 
 /** Intent that goes with a list. What is not given stays as it was. */
 export interface AspiredVersionsOptions {

@@ -6,14 +6,20 @@ set(ASPIRED_CORE_SOURCES
   native/concurrency/thread.cc
   native/concurrency/thread_pool.cc
   native/concurrency/work_threads.cc
+  native/core/admission.cc
   native/core/aspired_versions_manager.cc
+  native/core/bake.cc
   native/core/basic_manager.cc
+  native/core/footprints.cc
   native/core/load_and_unload.cc
   native/core/loader_harness.cc
   native/core/manage_state_loop.cc
   native/core/reader_group.cc
+  native/core/resource_ledger.cc
+  native/core/resources_report.cc
   native/core/servable_state_monitor.cc
   native/core/share_readers.cc
+  native/core/standby.cc
   native/core/status.cc
   native/engine/dynamic_library.cc
   native/engine/engine_activity.cc
@@ -31,9 +37,17 @@ set(ASPIRED_CORE_SOURCES
   native/engine/session_threads.cc
   native/engine/tensor_type.cc
   native/engine/value_info.cc
+  native/host/cgroup_memory.cc
+  native/host/device_meters.cc
+  native/host/host_memory.cc
+  native/host/kept_file.cc
+  native/host/system_memory.cc
   native/policy/aspired_version_policy.cc
   native/policy/availability_preserving_policy.cc
   native/policy/resource_preserving_policy.cc
+  native/resources/resource.cc
+  native/resources/resource_tracker.cc
+  native/resources/resource_util.cc
 )
 
 set(ASPIRED_BINDING_SOURCES
@@ -46,12 +60,14 @@ set(ASPIRED_BINDING_SOURCES
   native/binding/js_link.cc
   native/binding/js_queue.cc
   native/binding/manager_wrap.cc
+  native/binding/manager_wrap_resources.cc
   native/binding/onnx_env.cc
   native/binding/onnx_exchange.cc
   native/binding/onnx_register.cc
   native/binding/onnx_run_sink.cc
   native/binding/onnx_session_wrap.cc
   native/binding/onnx_tensor.cc
+  native/binding/resources_convert.cc
   native/binding/shareable.cc
 )
 
@@ -60,6 +76,8 @@ set(ASPIRED_TEST_SOURCES
   test/conformance/basic_manager_threads_conformance_test.cc
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
+  test/conformance/resource_tracker_conformance_test.cc
+  test/conformance/resource_util_conformance_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
   test/native/aspired_versions_manager_life_test.cc
   test/native/aspired_versions_manager_stress_test.cc
@@ -70,11 +88,13 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_unload_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
+  test/native/host_memory_test.cc
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
   test/native/reader_group_stress_test.cc
   test/native/reader_group_test.cc
+  test/native/resource_util_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
   test/native/servable_state_monitor_test.cc

@@ -15,7 +15,9 @@ const LEAVES = ['core/harness_state.h', 'core/servable_id.h', 'core/status.h'];
 const MAY_INCLUDE = {
   concurrency: ['concurrency/'],
   policy: ['policy/', ...LEAVES],
-  core: ['core/', 'policy/', 'concurrency/'],
+  resources: ['resources/', 'core/status.h'],
+  host: ['host/', 'resources/', 'core/status.h'],
+  core: ['core/', 'policy/', 'concurrency/', 'resources/'],
   engine: ['engine/', 'concurrency/', 'core/'],
 };
 const JAVASCRIPT_HEADER = /^(napi\.h|node_api.*|js_native_api.*|node\.h|node_.*|uv\.h|v8.*|uv\/.*)$/;
@@ -26,7 +28,7 @@ function checkIncludes(file, folder) {
     if (folder !== 'binding' && JAVASCRIPT_HEADER.test(path)) {
       problems.push(`${file}: includes ${path}; JavaScript headers belong in native/binding only`);
     }
-    const ours = /^(concurrency|policy|core|engine|binding)\//.test(path) || path.startsWith('.');
+    const ours = /^(concurrency|policy|resources|host|core|engine|binding)\//.test(path) || path.startsWith('.');
     const allowed = MAY_INCLUDE[folder];
     if (!ours || !allowed) continue;
     if (path.startsWith('.')) problems.push(`${file}: includes ${path}; paths are relative to native/`);

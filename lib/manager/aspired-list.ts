@@ -10,6 +10,7 @@ export interface ListItem {
   readonly id: ServableId;
   readonly loader: Loader | undefined;
   readonly error: AspiredError | undefined;
+  readonly digest: string | undefined;
 }
 
 export function checkList(name: string, versions: unknown): ListItem[] {
@@ -17,7 +18,7 @@ export function checkList(name: string, versions: unknown): ListItem[] {
   const seen = new Set<number>();
   return versions.map((item: AspiredVersion, index) => {
     const where = `versions[${index}]`;
-    checkKeys(where, item, ['version', 'loader', 'error']);
+    checkKeys(where, item, ['version', 'loader', 'error', 'digest']);
     const version = checkVersion(`${where}.version`, item.version);
     if (seen.has(version)) {
       throw new AspiredError('ERR_DUPLICATE_VERSION', `${where}: version ${version} of ${name} is in the list twice.`);
@@ -29,6 +30,7 @@ export function checkList(name: string, versions: unknown): ListItem[] {
 
 function checkItem(where: string, id: ServableId, item: AspiredVersion): ListItem {
   const { loader, error } = item as { loader?: unknown; error?: unknown };
+  const digest = checkDigest(`${where}.digest`, item.digest);
   const hasError = error !== undefined && error !== null;
   if (loader !== undefined && hasError) {
     throw invalidOption(where, 'a loader or an error, not both', item);
@@ -39,9 +41,16 @@ function checkItem(where: string, id: ServableId, item: AspiredVersion): ListIte
       id,
       loader: undefined,
       error: new AspiredError('ERR_SOURCE_ERROR', message, { cause: error, servable: id }),
+      digest,
     };
   }
-  return { id, loader: checkLoader(`${where}.loader`, loader), error: undefined };
+  return { id, loader: checkLoader(`${where}.loader`, loader), error: undefined, digest };
+}
+
+function checkDigest(where: string, value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'string' || value === '') throw invalidOption(where, 'a non-empty string', value);
+  return value;
 }
 
 export function checkLoader(where: string, value: unknown): Loader {
@@ -53,7 +62,7 @@ export function checkLoader(where: string, value: unknown): Loader {
     const got = describe(loader.load);
     throw new AspiredError('ERR_INVALID_LOADER', `Expected a function for option ${where}.load, but received ${got}.`);
   }
-  for (const method of ['warmup', 'unload', 'estimateResources'] as const) {
+  for (const method of ['warmup', 'validate', 'unload', 'estimateResources'] as const) {
     if (loader[method] !== undefined && typeof loader[method] !== 'function') {
       throw invalidOption(`${where}.${method}`, 'a function', loader[method], 'ERR_INVALID_LOADER');
     }

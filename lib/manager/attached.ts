@@ -8,7 +8,10 @@ import { ServableReader } from './servable-reader.js';
 
 /** Options of {@link AspiredVersionsManager.attach}. */
 export interface AttachOptions
-  extends Pick<AspiredVersionsManagerOptions, 'cancelGraceMs' | 'leakDetection' | 'onError' | 'unloadTimeoutMs'> {
+  extends Pick<
+    AspiredVersionsManagerOptions,
+    'cancelGraceMs' | 'leakDetection' | 'metrics' | 'onError' | 'unloadTimeoutMs'
+  > {
   /**
    * How this thread makes its own copy of a version whose servable cannot be shared (anything but an ONNX model). The
    * loader is used as a manager uses it, in this thread. Without the function, or when it answers undefined, such a
@@ -34,6 +37,7 @@ const KEYS = [
   'loaders',
   'loadRetryIntervalMs',
   'loadTimeoutMs',
+  'metrics',
   'onError',
   'unloadTimeoutMs',
 ] as const satisfies readonly (keyof AttachOptions)[];
@@ -70,7 +74,7 @@ export class AttachedVersionsManager extends ServableReader implements Disposabl
   constructor(token: string, options: AttachOptions) {
     if (typeof token !== 'string' || token === '') throw invalidOption('token', 'an attach token', token);
     const { settings, loaders, loadRetryIntervalMs } = checkAttachOptions(options);
-    super(new Registry((entry) => this.versions.drained(entry)), settings.leakMask);
+    super(new Registry((entry) => this.versions.drained(entry)), settings.leakMask, settings.metrics);
     this.ended = new Promise((resolve) => {
       this.onEnded = resolve;
     });

@@ -3,7 +3,7 @@
 // A loader may throw, reject, resolve with undefined, settle twice, or never. Never: after a cancel (or loadTimeoutMs)
 // it has cancelGraceMs to settle; then the attempt is given up, the slot is free again, and whatever it may still bring
 // is unloaded.
-import { AspiredError, messageOf } from '../errors.js';
+import { AspiredError, type AspiredErrorCode, messageOf } from '../errors.js';
 import type { NativeManager, NativeStatus } from '../native/binding.js';
 import type { Loader, ServableId } from '../types.js';
 import { AttemptContext, kUnloadThreads } from './load-context.js';
@@ -103,7 +103,7 @@ export class LoaderRunner {
       attempt.timer.unref();
     }
     // The short way, without a promise, for loaders that are synchronous and have nothing beside load().
-    if (!preLoadHook && !loader.warmup) {
+    if (!preLoadHook && !loader.warmup && !loader.validate && !this.settings.validateOf(record.id.name)) {
       try {
         const servable = loader.load(context);
         if (isThenable(servable)) {
@@ -130,19 +130,35 @@ export class LoaderRunner {
     await this.settings.preLoadHook?.(record.id);
     if (context.aborted) throw context.signal.reason;
     const servable = await loader.load(context);
-    if (servable === undefined || !loader.warmup) return servable;
+    if (servable === undefined) return servable;
     try {
-      if (context.aborted) throw context.signal.reason;
-      await loader.warmup(servable, context);
+      await this.prepare(loader, servable, context);
     } catch (error) {
       await this.discard(loader, servable, record.id);
-      if (context.aborted || error instanceof AspiredError) throw error;
-      throw new AspiredError('ERR_WARMUP_FAILED', `The warm-up of ${nameOf(record.id)} failed: ${messageOf(error)}`, {
-        cause: error,
-        servable: record.id,
-      });
+      throw error;
     }
     return servable;
+  }
+
+  /** What comes between load() and Available; throws when the servable must not become Available. */
+  private async prepare(loader: Loader, servable: unknown, context: AttemptContext): Promise<void> {
+    const { id } = context;
+    const step = async (run: () => unknown, code: AspiredErrorCode, what: string): Promise<void> => {
+      if (context.aborted) throw context.signal.reason;
+      try {
+        if ((await run()) === false && code === 'ERR_VALIDATION_FAILED') throw new Error('it returned false');
+      } catch (error) {
+        // A loader may warm up by an operation whose own code says more; a refusal is always a refusal.
+        if (context.aborted || (code === 'ERR_WARMUP_FAILED' && error instanceof AspiredError)) throw error;
+        const message = `The ${what} of ${nameOf(id)} failed: ${messageOf(error)}`;
+        throw new AspiredError(code, message, { cause: error, servable: id });
+      }
+    };
+    if (loader.warmup) await step(() => loader.warmup?.(servable, context), 'ERR_WARMUP_FAILED', 'warm-up');
+    if (loader.validate) await step(() => loader.validate?.(servable, context), 'ERR_VALIDATION_FAILED', 'validation');
+    // Asked for now: it may have been changed while the version was loading.
+    const validate = this.settings.validateOf(id.name);
+    if (validate) await step(() => validate(servable, context), 'ERR_VALIDATION_FAILED', 'validation');
   }
 
   /** Cancels the attempt under way. */

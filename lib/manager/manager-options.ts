@@ -2,7 +2,13 @@ import type { AspiredError } from '../errors.js';
 import { type NativeManagerOptions, Policy } from '../native/binding.js';
 import { checkBoolean, checkFunction, checkInteger, checkKeys, invalidOption } from '../options.js';
 import { policyNumber } from '../policies/built-in.js';
-import type { AspiredVersionPolicy, AspiredVersionPolicyOption, ServableAction, ServableId } from '../types.js';
+import type {
+  AspiredVersionPolicy,
+  AspiredVersionPolicyOption,
+  ServableAction,
+  ServableId,
+  ValidateServable,
+} from '../types.js';
 
 /** Options of {@link AspiredVersionsManager}. */
 export interface AspiredVersionsManagerOptions {
@@ -50,6 +56,11 @@ export interface AspiredVersionsManagerOptions {
   readonly customSortActions?: (a: ServableAction, b: ServableAction) => number;
   /** Runs before each load attempt; a failure is a failed attempt. */
   readonly preLoadHook?: (id: ServableId) => void | Promise<void>;
+  /**
+   * Runs after load, warm-up and the loader's own validate(), before a version becomes Available, and can refuse it: see
+   * {@link ValidateServable}.
+   */
+  readonly validate?: ValidateServable;
   /** A load attempt that takes longer is aborted and has failed. 0: no limit. @default 0 */
   readonly loadTimeoutMs?: number;
   /** An unload that takes longer is given up. 0: no limit. @default 0 */
@@ -60,6 +71,11 @@ export interface AspiredVersionsManagerOptions {
   readonly maxLogEvents?: number;
   /** Which handles are watched for being dropped without release(): one in 1,024, all, or none. @default 'sampled' */
   readonly leakDetection?: 'sampled' | 'all' | 'off';
+  /**
+   * withServable() and withServableSync() count requests, errors and latency per version, see getServableMetrics(). Costs
+   * two readings of the clock per request; handles are not counted and cost nothing. @default true
+   */
+  readonly metrics?: boolean;
   /** Told of faults in callbacks that nobody awaits (a policy that throws). @default process.emitWarning */
   readonly onError?: (error: AspiredError) => void;
 }
@@ -78,11 +94,13 @@ const KEYS = [
   'enableReloadServablesWithError',
   'customSortActions',
   'preLoadHook',
+  'validate',
   'loadTimeoutMs',
   'unloadTimeoutMs',
   'cancelGraceMs',
   'maxLogEvents',
   'leakDetection',
+  'metrics',
   'onError',
 ] as const satisfies readonly (keyof AspiredVersionsManagerOptions)[];
 
@@ -96,12 +114,15 @@ export interface ManagerSettings {
   readonly shouldRetryModelLoad: AspiredVersionsManagerOptions['shouldRetryModelLoad'];
   readonly customSortActions: AspiredVersionsManagerOptions['customSortActions'];
   readonly preLoadHook: AspiredVersionsManagerOptions['preLoadHook'];
+  /** The validation of a servable of this name. */
+  readonly validateOf: (name: string) => ValidateServable | undefined;
   readonly loadTimeoutMs: number;
   readonly unloadTimeoutMs: number;
   readonly cancelGraceMs: number;
   readonly manageStateIntervalMs: number;
   /** Watches a handle when (count & mask) is 0; -1 watches none. */
   readonly leakMask: number;
+  readonly metrics: boolean;
   readonly onError: (error: AspiredError) => void;
 }
 
@@ -143,6 +164,7 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
   const loadRetryIntervalMs = ms('loadRetryIntervalMs', 60_000);
   const slowRetryIntervalMs = ms('slowRetryIntervalMs', Math.min(MAX_MS, Math.max(100, 8 * loadRetryIntervalMs)));
   const manageStateIntervalMs = ms('manageStateIntervalMs', 100);
+  const validate = checkFunction('validate', options.validate);
   const customSortActions = checkFunction('customSortActions', options.customSortActions);
   if (!['sampled', 'all', 'off'].includes(leakDetection)) {
     throw invalidOption('leakDetection', "'sampled', 'all' or 'off'", leakDetection);
@@ -171,11 +193,13 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
       shouldRetryModelLoad: checkFunction('shouldRetryModelLoad', options.shouldRetryModelLoad),
       customSortActions,
       preLoadHook: checkFunction('preLoadHook', options.preLoadHook),
+      validateOf: () => validate,
       loadTimeoutMs: ms('loadTimeoutMs', 0),
       unloadTimeoutMs: ms('unloadTimeoutMs', 0),
       cancelGraceMs: ms('cancelGraceMs', 1000),
       manageStateIntervalMs,
       leakMask: leakDetection === 'off' ? -1 : leakDetection === 'all' ? 0 : 1023,
+      metrics: checkBoolean('metrics', options.metrics, true),
       onError: checkFunction('onError', options.onError) ?? warn,
     },
   };

@@ -83,6 +83,7 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
     super(
       new Registry((entry) => this.core.drained(entry.id.name, entry.id.version, entry.closing)),
       checked.settings.leakMask,
+      checked.settings.metrics,
     );
     this.settings = checked.settings;
     const core = (): NativeManager => this.core;

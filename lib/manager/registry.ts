@@ -9,6 +9,7 @@
 // Labels bind here. A label is intent: it may name a version that is not open yet, and binds when that opens; until then
 // it keeps the entry it was bound to.
 import type { ServableId } from '../types.js';
+import type { VersionMetrics } from './metrics.js';
 
 /** One version, as readers see it. */
 export class VersionEntry {
@@ -17,6 +18,8 @@ export class VersionEntry {
   servable: unknown;
   /** Epoch of the close that waits for the drain; 0 when none does. */
   closing = 0;
+  /** Made by the first request. */
+  metrics: VersionMetrics | undefined = undefined;
   readonly id: ServableId;
   readonly registry: Registry;
   readonly token: number;

@@ -2,9 +2,32 @@ import { AspiredError } from '../errors.js';
 import { checkKeys, checkName, describe, invalidOption } from '../options.js';
 import type { ServableId, ServableRequest } from '../types.js';
 import { LeakDetector, ServableHandle } from './handle.js';
+import {
+  clockWords,
+  HIGH,
+  type LatencySummary,
+  LOW,
+  type MetricsSnapshot,
+  NO_METRICS,
+  summarize,
+  VersionMetrics,
+} from './metrics.js';
 import { type Registry, release, type VersionEntry } from './registry.js';
 
 const REQUEST_KEYS = ['name', 'version', 'label'];
+
+/** What withServable() and withServableSync() have seen of one version in this isolate, since it was loaded. */
+export interface ServableMetrics {
+  readonly id: ServableId;
+  /** Requests that have ended, the failed ones among them. */
+  readonly requests: number;
+  /** Requests whose function threw or rejected. */
+  readonly errors: number;
+  /** Requests that have not ended. Handles are not requests: getServableStates() counts both, as leases. */
+  readonly inFlight: number;
+  /** From acquire to release, failed requests too. */
+  readonly latencyMs: LatencySummary;
+}
 
 /**
  * The side of a manager that readers see: synchronous look-ups in the registry of this isolate, which never wait for a
@@ -20,6 +43,7 @@ export abstract class ServableReader {
   constructor(
     protected readonly registry: Registry,
     private readonly leakMask: number,
+    private readonly metrics = true,
   ) {}
 
   /**
@@ -43,37 +67,65 @@ export abstract class ServableReader {
 
   /**
    * Runs `use` with the servable, and gives the lease back when the promise it returns has settled, or it throws.
-   * Rejects as getServableHandle() throws.
+   * Rejects as getServableHandle() throws. Is counted in the metrics of the version, with its latency, and as an error
+   * when `use` throws or rejects.
    */
   async withServable<T = unknown, R = unknown>(
     request: ServableRequest,
     use: (servable: T, id: ServableId) => R | PromiseLike<R>,
   ): Promise<R> {
     const entry = this.resolve(request);
+    const metrics = this.metrics ? beginRequest(entry) : undefined;
+    const low = clockWords[LOW] as number;
+    const high = clockWords[HIGH] as number;
     entry.leases++;
+    let failed = true;
     try {
-      return await use(entry.servable as T, entry.id);
+      const result = use(entry.servable as T, entry.id);
+      // What is no promise is not waited for: an await takes longer than all the rest.
+      const value = isThenable(result) ? await result : result;
+      failed = false;
+      return value;
     } finally {
+      if (metrics) {
+        metrics.end(low, high, failed);
+        if (failed) this.onRequestFailed(entry);
+      }
       release(entry);
     }
   }
 
-  /** withServable() for a function that is synchronous. */
+  /** withServable() for a function that is synchronous: a promise that it returns is not waited for. */
   withServableSync<T = unknown, R = unknown>(request: ServableRequest, use: (servable: T, id: ServableId) => R): R {
     const entry = this.resolve(request);
+    const metrics = this.metrics ? beginRequest(entry) : undefined;
+    const low = clockWords[LOW] as number;
+    const high = clockWords[HIGH] as number;
     entry.leases++;
+    let failed = true;
     try {
-      return use(entry.servable as T, entry.id);
+      const result = use(entry.servable as T, entry.id);
+      failed = false;
+      return result;
     } finally {
+      if (metrics) {
+        metrics.end(low, high, failed);
+        if (failed) this.onRequestFailed(entry);
+      }
       release(entry);
     }
   }
 
+  /** @internal A request has failed and is counted; its lease is not back yet. Must not throw. */
+  protected onRequestFailed(_entry: VersionEntry): void {}
+
   private resolve(request: ServableRequest): VersionEntry {
-    if (typeof request === 'string') {
-      const entry = this.registry.current.get(request);
-      if (entry !== undefined) return entry;
-    } else if (typeof request === 'object' && request !== null) {
+    // Short, to be inlined: what is most of the requests.
+    return (typeof request === 'string' ? this.registry.current.get(request) : undefined) ?? this.resolveOther(request);
+  }
+
+  private resolveOther(request: ServableRequest): VersionEntry {
+    if (typeof request === 'object' && request !== null) {
       const stream = this.registry.streams.get(request.name);
       if (stream !== undefined) {
         const { version, label } = request;
@@ -133,9 +185,43 @@ export abstract class ServableReader {
     return handles;
   }
 
+  /** What a version that is open or draining has counted in this isolate; undefined: nothing, or it is neither. */
+  protected metricsOf({ name, version }: ServableId): MetricsSnapshot | undefined {
+    const entry = this.registry.entriesOf(name).find(({ id }) => id.version === version);
+    return entry?.metrics?.snapshot();
+  }
+
+  /**
+   * Requests, errors and latency of every version of `name` that is open or draining, highest first. A version that is
+   * loaded again starts at 0. Empty with the option `metrics: false`.
+   */
+  getServableMetrics(name: string): ServableMetrics[] {
+    this.checkOpen();
+    const entries = this.registry.entriesOf(checkName(name));
+    if (!this.metrics) return [];
+    return entries
+      .sort((a, b) => b.id.version - a.id.version)
+      .map(({ id, metrics }) => {
+        const snapshot = metrics?.snapshot() ?? NO_METRICS;
+        const { requests, errors, inFlight } = snapshot;
+        return { id, requests, errors, inFlight, latencyMs: summarize(snapshot) };
+      });
+  }
+
   protected checkOpen(): void {
     if (this.closed) throw closedError();
   }
+}
+
+function beginRequest(entry: VersionEntry): VersionMetrics {
+  entry.metrics ??= new VersionMetrics();
+  entry.metrics.begin();
+  return entry.metrics;
+}
+
+function isThenable<R>(value: R | PromiseLike<R>): value is PromiseLike<R> {
+  const type = typeof value;
+  return (type === 'object' || type === 'function') && typeof (value as { then?: unknown } | null)?.then === 'function';
 }
 
 export function closedError(): AspiredError {

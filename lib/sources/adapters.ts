@@ -79,10 +79,10 @@ function convertItem<In, Out>(
   convert: (payload: In, id: ServableId) => Out | Promise<Out>,
 ): SourceItem<Out> | Promise<SourceItem<Out>> {
   if (hasError(item)) return item;
-  const { version, revision } = item;
+  const { version, revision, digest } = item;
   const id = { name, version };
-  const made = (payload: Out): SourceItem<Out> =>
-    revision === undefined ? { version, payload } : { version, payload, revision };
+  const content = { ...(revision === undefined ? {} : { revision }), ...(digest === undefined ? {} : { digest }) };
+  const made = (payload: Out): SourceItem<Out> => ({ version, payload, ...content });
   const failed = (thrown: unknown): SourceItem<Out> => ({ version, error: itemError(thrown, id) });
   try {
     const payload = convert(item.payload, id);

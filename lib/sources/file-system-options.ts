@@ -10,6 +10,7 @@ import {
   invalidOption,
 } from '../options.js';
 import { type SourceClock, systemClock } from './clock.js';
+import type { ContentDigest } from './content-digest.js';
 import type { ReadinessRules } from './readiness.js';
 
 /** Which of the versions on disk are aspired. */
@@ -28,6 +29,8 @@ export interface FileSystemServable {
   readonly basePath: string;
   /** @default { latest: 1 } */
   readonly versionPolicy?: ServableVersionPolicy | undefined;
+  /** @default that of the source */
+  readonly contentDigest?: ContentDigest | undefined;
 }
 
 /** What can be changed at run time. */
@@ -51,8 +54,8 @@ export interface FileSystemSourceOptions extends FileSystemSourceConfig {
    */
   readonly completionMarker?: string | undefined;
   /**
-   * Without a marker: a directory is offered when nothing in it changed for this many milliseconds. 0: at once.
-   * @default 1000
+   * Without a marker: a directory is offered when nothing in it changed for this many milliseconds. 0: at once. With
+   * one, it holds for a change in place for which no marker is written anew. @default 1000
    */
   readonly stabilityWindowMs?: number | undefined;
   /**
@@ -60,6 +63,15 @@ export interface FileSystemSourceOptions extends FileSystemSourceConfig {
    * `poll()` always looks. @default 10_000
    */
   readonly contentCheckIntervalMs?: number | undefined;
+  /**
+   * How the content of a version is told from another one, so that a version directory that changes in place is noticed.
+   * `'stat'`: names, sizes, modification times and inode numbers; it takes 60 us per file, and a touch is a change.
+   * `'sha256'`: the bytes, read before the first offer and again when something that the file system tells of has
+   * changed, one directory at a time, at some 1.4 GB/s of this thread in slices of 0.2 ms; also right where inode numbers
+   * do not last. `'off'`: not at all. Directories with more than 5000 entries have no digest, which is a problem in the
+   * results. @default 'stat'
+   */
+  readonly contentDigest?: ContentDigest | undefined;
   /** A servable whose listing takes longer, in milliseconds, is given up for this poll. @default 10_000 */
   readonly scanTimeoutMs?: number | undefined;
   /**
@@ -89,10 +101,13 @@ export interface CheckedServable {
   readonly name: string;
   readonly basePath: string;
   readonly policy: CheckedPolicy;
+  readonly contentDigest: ContentDigest;
 }
 
 /** The options after the checks. */
 export interface CheckedOptions {
+  /** Of servables that have none of their own. */
+  readonly contentDigest: ContentDigest;
   readonly servables: readonly CheckedServable[];
   readonly pollIntervalMs: number;
   readonly servableVersionsAlwaysPresent: boolean;
@@ -115,14 +130,17 @@ export function checkFileSystemSourceOptions(options: FileSystemSourceOptions): 
     'completionMarker',
     'stabilityWindowMs',
     'contentCheckIntervalMs',
+    'contentDigest',
     'scanTimeoutMs',
     'maxConcurrentScans',
     'watch',
     'onError',
     'clock',
   ]);
+  const contentDigest = checkContentDigest('contentDigest', options.contentDigest, 'stat');
   return {
-    servables: checkServables(options.servables),
+    contentDigest,
+    servables: checkServables(options.servables, contentDigest),
     pollIntervalMs: checkInteger('pollIntervalMs', options.pollIntervalMs, 1000, 0, longestMs),
     servableVersionsAlwaysPresent: checkBoolean(
       'servableVersionsAlwaysPresent',
@@ -149,16 +167,19 @@ export function checkFileSystemSourceOptions(options: FileSystemSourceOptions): 
 }
 
 /** Checks a configuration given at run time. */
-export function checkFileSystemSourceConfig(config: FileSystemSourceConfig): readonly CheckedServable[] {
+export function checkFileSystemSourceConfig(
+  config: FileSystemSourceConfig,
+  contentDigest: ContentDigest,
+): readonly CheckedServable[] {
   checkKeys('updateConfig', config, ['servables']);
-  return checkServables(config.servables);
+  return checkServables(config.servables, contentDigest);
 }
 
-function checkServables(value: unknown): readonly CheckedServable[] {
+function checkServables(value: unknown, contentDigest: ContentDigest): readonly CheckedServable[] {
   if (!Array.isArray(value)) throw invalidOption('servables', 'an array', value);
   const names = new Set<string>();
   return value.map((servable: unknown, i) => {
-    checkKeys(`servables[${i}]`, servable, ['name', 'basePath', 'versionPolicy']);
+    checkKeys(`servables[${i}]`, servable, ['name', 'basePath', 'versionPolicy', 'contentDigest']);
     const name = checkName(servable.name);
     if (names.has(name)) {
       throw new AspiredError('ERR_INVALID_ARGUMENT', `The option servables names ${JSON.stringify(name)} twice.`);
@@ -172,6 +193,7 @@ function checkServables(value: unknown): readonly CheckedServable[] {
       name,
       basePath: resolve(basePath),
       policy: checkPolicy(`servables[${i}].versionPolicy`, servable.versionPolicy),
+      contentDigest: checkContentDigest(`servables[${i}].contentDigest`, servable.contentDigest, contentDigest),
     };
   });
 }
@@ -198,6 +220,14 @@ function checkVersions(where: string, value: unknown): readonly number[] {
     throw new AspiredError('ERR_DUPLICATE_VERSION', `The option ${where} names version ${twice} twice.`);
   }
   return versions;
+}
+
+function checkContentDigest(where: string, value: unknown, fallback: ContentDigest): ContentDigest {
+  if (value === undefined) return fallback;
+  if (value !== 'stat' && value !== 'sha256' && value !== 'off') {
+    throw invalidOption(where, "'stat', 'sha256' or 'off'", value);
+  }
+  return value;
 }
 
 function checkMarker(value: unknown): string | undefined {

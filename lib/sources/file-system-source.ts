@@ -42,7 +42,7 @@ interface Live {
  * Aspires to the versions that it finds as directories below a base path per servable: `models/mnist/7`.
  *
  * A list is pushed only when it differs from the last one the target took: another version, another path, or content
- * that changed in place. Polling therefore never disturbs the manager's retries. Every servable is polled on its own:
+ * that changed in place, which is another `digest`. Polling therefore never disturbs the manager's retries. Every servable is polled on its own:
  * one bad base path, or a target that throws, holds back only itself. No source problem unloads anything; what a list
  * leaves out on purpose is unloaded.
  *
@@ -61,6 +61,7 @@ export class FileSystemSource {
     this.#context = {
       clock: checked.clock,
       limiter: new Limiter(checked.maxConcurrentScans),
+      hashing: new Limiter(1),
       readiness: checked.readiness,
       scanTimeoutMs: checked.scanTimeoutMs,
       servableVersionsAlwaysPresent: checked.servableVersionsAlwaysPresent,
@@ -107,7 +108,7 @@ export class FileSystemSource {
    * Resolves with the polls of what is new or changed; never rejects.
    */
   updateConfig(config: FileSystemSourceConfig): Promise<readonly ServablePollResult[]> {
-    const servables = checkFileSystemSourceConfig(config);
+    const servables = checkFileSystemSourceConfig(config, this.#options.contentDigest);
     const before = this.#pollers;
     this.#pollers = this.#pollersFor(servables, before);
     for (const [name, poller] of before) {

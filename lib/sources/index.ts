@@ -1,6 +1,7 @@
 // Where aspired versions come from, and the way from there to the manager.
 export { injectErrors, mapItems, prefixPaths, type SourceAdapter } from './adapters.js';
 export type { SourceClock } from './clock.js';
+export type { ContentDigest } from './content-digest.js';
 export type {
   FileSystemServable,
   FileSystemSourceConfig,

@@ -3,25 +3,29 @@ import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AspiredError, messageOf } from '../errors.js';
+import { maxDigestEntries } from './content-digest.js';
 import type { CheckedServable } from './file-system-options.js';
-import type { Readiness, ReadinessLedger } from './readiness.js';
+import type { OfferedContent, PendingReason, Readiness, ReadinessLedger } from './readiness.js';
 import { compareNames, parseVersionName } from './version-names.js';
 
 /** A version that is offered. */
 export interface ListedVersion {
   readonly version: number;
   readonly path: string;
-  readonly revision: string;
+  readonly content: OfferedContent;
 }
 
-/** A version directory that is not offered yet: no completion marker, or changed within the stability window. */
+/**
+ * A version directory that is not offered yet: it has no completion marker, it changed within the stability window, or
+ * its digest is being computed.
+ */
 export interface PendingVersion {
   readonly version: number;
   readonly path: string;
-  readonly reason: 'incomplete' | 'unstable';
+  readonly reason: PendingReason;
 }
 
-/** Something below a base path that looks like a version and cannot be offered. */
+/** Something below a base path that looks like a version and cannot be offered, or not watched for changes in place. */
 export interface VersionProblem {
   readonly path: string;
   readonly error: AspiredError;
@@ -35,6 +39,8 @@ export interface Listing {
   readonly problems: readonly VersionProblem[];
   /** When something that is not settled should be looked at again. */
   readonly recheckAt: number | undefined;
+  /** Each resolves when something that is not settled should be looked at again. */
+  readonly digested: readonly Promise<void>[];
   /** Which directory it was: another one may stand under the same path later. */
   readonly identity: string;
 }
@@ -53,6 +59,7 @@ interface Look {
   readonly force: boolean;
   readonly pending: PendingVersion[];
   readonly problems: VersionProblem[];
+  readonly digested: Promise<void>[];
   recheckAt: number;
 }
 
@@ -66,7 +73,16 @@ export async function listVersions(
   now: number,
   force: boolean,
 ): Promise<Listing> {
-  const look: Look = { servable, ledger, now, force, pending: [], problems: [], recheckAt: Number.POSITIVE_INFINITY };
+  const look: Look = {
+    servable,
+    ledger,
+    now,
+    force,
+    pending: [],
+    problems: [],
+    digested: [],
+    recheckAt: Number.POSITIVE_INFINITY,
+  };
   const { identity, entries } = await readBasePath(servable);
   const candidates = await candidatesOf(look, entries);
   ledger.listed(
@@ -74,9 +90,9 @@ export async function listVersions(
     now,
   );
   const chosen = await choose(look, candidates);
-  const versions = chosen.map(({ candidate: { version, path }, revision }) => ({ version, path, revision }));
+  const versions = chosen.map(({ candidate: { version, path }, content }) => ({ version, path, content }));
   const recheckAt = Number.isFinite(look.recheckAt) ? look.recheckAt : undefined;
-  return { versions, pending: look.pending, problems: look.problems, recheckAt, identity };
+  return { versions, pending: look.pending, problems: look.problems, recheckAt, digested: look.digested, identity };
 }
 
 async function readBasePath(servable: CheckedServable): Promise<{ identity: string; entries: Dirent[] }> {
@@ -140,7 +156,7 @@ async function isDirectory(look: Look, entry: Dirent, candidate: Candidate): Pro
 
 interface Choice {
   readonly candidate: Candidate;
-  readonly revision: string;
+  readonly content: OfferedContent;
 }
 
 async function choose(look: Look, groups: ReadonlyMap<number, readonly Candidate[]>): Promise<Choice[]> {
@@ -196,13 +212,15 @@ async function firstReady(look: Look, group: readonly Candidate[]): Promise<Choi
       });
       continue;
     }
-    const revision = await revisionIfReady(look, candidate);
-    if (revision !== undefined) choice = { candidate, revision };
+    const content = await contentIfReady(look, candidate);
+    if (content === undefined) continue;
+    choice = { candidate, content };
+    if (content.unwatched) addUnwatched(look, candidate);
   }
   return choice;
 }
 
-async function revisionIfReady(look: Look, candidate: Candidate): Promise<string | undefined> {
+async function contentIfReady(look: Look, candidate: Candidate): Promise<OfferedContent | undefined> {
   const { version, path } = candidate;
   let readiness: Readiness;
   try {
@@ -211,10 +229,11 @@ async function revisionIfReady(look: Look, candidate: Candidate): Promise<string
     if ((cause as NodeJS.ErrnoException | null)?.code === 'ENOENT') return undefined;
     addProblem(look, candidate, messageOf(cause), cause);
     // A version that cannot be looked at for a while is still the version that is served.
-    return look.ledger.offeredRevision(path);
+    return look.ledger.offered(path);
   }
   if (readiness.recheckAt !== undefined) look.recheckAt = Math.min(look.recheckAt, readiness.recheckAt);
-  if (readiness.ready) return readiness.revision;
+  if (readiness.digested !== undefined) look.digested.push(readiness.digested);
+  if (readiness.ready) return readiness.content;
   look.pending.push({ version, path, reason: readiness.reason });
   return undefined;
 }
@@ -233,6 +252,12 @@ function addMissing(look: Look, version: number): void {
     },
   );
   look.problems.push({ path, error });
+}
+
+function addUnwatched(look: Look, { version, path }: Candidate): void {
+  const message = `A change of ${path} in place would not be noticed: it has more than ${maxDigestEntries} entries.`;
+  const id = { name: look.servable.name, version };
+  look.problems.push({ path, error: new AspiredError('ERR_SOURCE_ERROR', message, { servable: id }) });
 }
 
 function addProblem(look: Look, candidate: Candidate, why: string, cause?: unknown): void {

@@ -19,6 +19,7 @@ interface Retry {
 interface Entry<P, T> {
   readonly payload: P;
   readonly revision: string | undefined;
+  readonly digest: string | undefined;
   readonly retry: Retry;
   /** What the factory made of it: a promise until an asynchronous one has answered. */
   outcome: Outcome<T>;
@@ -33,7 +34,7 @@ interface Stream<P, T> {
  * The last stage before a manager: makes a loader of each payload.
  *
  * An item that comes again unchanged in the next list keeps its loader object, so that a list in which one version is
- * new costs one loader. A loader is forgotten as soon as a list does not name its version: `load` is never called on a
+ * new, or has another digest, costs one loader. A loader is forgotten as soon as a list does not name its version: `load` is never called on a
  * loader that was unloaded.
  */
 export class LoaderStage<P, T> implements SourceTarget<SourceItem<P>> {
@@ -87,7 +88,7 @@ export class LoaderStage<P, T> implements SourceTarget<SourceItem<P>> {
     const outcomes: Outcome<T>[] = [];
     for (const [version, entry] of stream.entries) {
       if (isThenable(entry.outcome) || entry.outcome.error === undefined || now < entry.retry.at) continue;
-      settleInto(entry, this.#call({ name, version }, entry.payload, entry.retry));
+      settleInto(entry, this.#call({ name, version }, entry));
       outcomes.push(entry.outcome);
     }
     const pushIfBetter = (settled: readonly AspiredVersion<T>[]): unknown => {
@@ -103,27 +104,29 @@ export class LoaderStage<P, T> implements SourceTarget<SourceItem<P>> {
   #outcomeOf(name: string, item: SourceItem<P>): Outcome<T> {
     const { version } = item;
     if (hasError(item)) return { version, error: item.error };
-    const { payload, revision } = item;
+    const { payload, revision, digest } = item;
     const entries = this.#streams.get(name)?.entries;
     const known = entries?.get(version);
-    if (known && Object.is(known.payload, payload) && known.revision === revision) return known.outcome;
-    const retry = { failures: 0, at: 0 };
-    const outcome = this.#call({ name, version }, payload, retry);
-    const entry = { payload, revision, retry, outcome };
+    const isKnown = known && Object.is(known.payload, payload);
+    if (isKnown && known.revision === revision && known.digest === digest) return known.outcome;
+    const made = { payload, revision, digest, retry: { failures: 0, at: 0 } };
+    const outcome = this.#call({ name, version }, made);
+    const entry = { ...made, outcome };
     settleInto(entry, outcome);
     entries?.set(version, entry);
     return outcome;
   }
 
   /** Calls the factory once. Never throws, never rejects. */
-  #call(id: ServableId, payload: P, retry: Retry): Outcome<T> {
+  #call(id: ServableId, { payload, digest, retry }: Omit<Entry<P, T>, 'outcome'>): Outcome<T> {
     const failed = (thrown: unknown): AspiredVersion<T> => {
       retry.at = this.#clock.now() + Math.min(firstRetryMs * 2 ** retry.failures++, longestRetryMs);
       return { version: id.version, error: itemError(thrown, id) };
     };
     const made = (loader: Loader<T>): AspiredVersion<T> => {
       const isLoader = typeof (loader as Partial<Loader<T>> | null | undefined)?.load === 'function';
-      return isLoader ? { version: id.version, loader } : failed(invalidLoader(id, loader));
+      if (!isLoader) return failed(invalidLoader(id, loader));
+      return { version: id.version, loader, ...(digest === undefined ? {} : { digest }) };
     };
     try {
       const loader = this.#make(payload, id);

@@ -1,8 +1,15 @@
-import { createHash } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { lstat, readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareNames } from './version-names.js';
+import {
+  byBytesPrefix,
+  type ContentDigest,
+  DigestJob,
+  ignoreMissing,
+  maxDigestEntries,
+  type Observation,
+  observe,
+} from './content-digest.js';
+import type { Limiter } from './limiter.js';
 
 /** How a source knows that a version directory is written completely. */
 export interface ReadinessRules {
@@ -14,48 +21,98 @@ export interface ReadinessRules {
   readonly contentCheckIntervalMs: number;
 }
 
-/** Whether a version directory may be offered. `recheckAt`: when to look again, earlier than the next poll. */
-export type Readiness =
-  | { readonly ready: true; readonly revision: string; readonly recheckAt?: number | undefined }
-  | { readonly ready: false; readonly reason: 'incomplete' | 'unstable'; readonly recheckAt?: number | undefined };
+/** Which content is offered. */
+export interface OfferedContent {
+  /** Another one: the content has changed in place. */
+  readonly revision: string;
+  /** Identity of the content; undefined where none is wanted, or the directory has too many entries. */
+  readonly digest: string | undefined;
+  /** The directory has so many entries that changes in place are not looked for. */
+  readonly unwatched: boolean;
+}
 
-interface Observation {
-  readonly signature: string;
-  /** Newest change that the file system tells of, in milliseconds since the epoch. */
-  readonly newestMs: number;
+/** Why a version directory is not offered. */
+export type PendingReason = 'incomplete' | 'unstable' | 'digest';
+
+/** When to look again, earlier than the next poll. */
+interface LookAgain {
+  readonly recheckAt?: number | undefined;
+  /** Resolves when a digest is there that is being computed. */
+  readonly digested?: Promise<void> | undefined;
+}
+
+/** Whether a version directory may be offered. */
+export type Readiness = LookAgain &
+  (
+    | { readonly ready: true; readonly content: OfferedContent }
+    | { readonly ready: false; readonly reason: PendingReason }
+  );
+
+interface Offered {
+  /** What was seen of it; undefined where only the marker is looked at. */
+  readonly seen: Observation | undefined;
+  readonly digest: string | undefined;
+  /** State of the marker file. */
+  readonly marker: string | undefined;
 }
 
 interface DirectoryRecord {
   readonly firstSeenAt: number;
   /** Was there when the base path was listed for the first time. */
   readonly fromStart: boolean;
-  signature: string | undefined;
-  /** When `signature` was observed first. */
+  /** The last observation, as far as it counts; undefined: none yet. */
+  mark: string | undefined;
+  /** When `mark` was observed first. */
   unchangedSince: number;
+  /** The last marker that was seen. It vouches for what was there when it was seen first. */
+  marker: string | undefined;
+  /** The last mark that was found to be complete. */
+  complete: string | undefined;
   /** Content that was offered; undefined: never offered. */
-  offered: string | undefined;
+  offered: Offered | undefined;
   nextContentCheckAt: number;
+  job: DigestJob | undefined;
+  /** When a job that failed may begin anew. */
+  jobRetryAt: number | undefined;
 }
 
 /**
- * Remembers what was seen of the version directories of one base path, and tells which are written completely.
+ * Remembers what was seen of the version directories of one base path, and tells which are written completely, and
+ * with which content.
  *
  * With a completion marker the marker decides. Without one, a directory is complete when two observations that are at
- * least the stability window apart by our own clock are equal (names, sizes and modification times of the whole tree).
- * A directory that was there for at least the window before it is looked at is taken at the first look if the file
- * system says that nothing in it changed for that long; the time of the last status change counts as well, which a
+ * least the stability window apart by our own clock are equal (names, sizes, modification times and inodes of the whole
+ * tree). A directory that was there for at least the window before it is looked at is taken at the first look if the
+ * file system says that nothing in it changed for that long; the time of the last status change counts as well, which a
  * copy that preserves modification times cannot set back.
  *
- * This gates the first offer only. A version that was offered stays ready for as long as its directory is listed: a
- * change in place gives it a new revision once the change is complete, and never takes it away.
+ * A version that was offered stays ready for as long as its directory is listed. A change in place has to become
+ * complete by the same rules before it is offered, and until then the content from before is. A marker vouches for what
+ * was there when the marker appeared: a later change needs a marker that is written anew, or the stability window.
  */
 export class ReadinessLedger {
   readonly #rules: ReadinessRules;
+  readonly #hashing: Limiter;
+  #mode: ContentDigest;
   #records = new Map<string, DirectoryRecord>();
   #listed = false;
 
-  constructor(rules: ReadinessRules) {
+  /** `hashing`: how many directories are read at a time. */
+  constructor(rules: ReadinessRules, mode: ContentDigest, hashing: Limiter) {
     this.#rules = rules;
+    this.#mode = mode;
+    this.#hashing = hashing;
+  }
+
+  /** From now on digests are made in another way. Content that does not change keeps the digest that it has. */
+  setMode(mode: ContentDigest): void {
+    if (mode === this.#mode) return;
+    this.#mode = mode;
+    for (const record of this.#records.values()) {
+      dropJob(record);
+      record.mark = undefined;
+      record.nextContentCheckAt = 0;
+    }
   }
 
   /** Notes what a listing holds: what is new starts its life, what is gone is forgotten. */
@@ -64,8 +121,14 @@ export class ReadinessLedger {
     for (const path of paths) {
       records.set(path, this.#records.get(path) ?? newRecord(now, !this.#listed));
     }
+    for (const [path, record] of this.#records) if (!records.has(path)) dropJob(record);
     this.#records = records;
     this.#listed = true;
+  }
+
+  /** Ends what is being computed; the next look begins anew. */
+  abort(): void {
+    for (const record of this.#records.values()) dropJob(record);
   }
 
   /**
@@ -74,44 +137,99 @@ export class ReadinessLedger {
    */
   async check(path: string, now: number, force: boolean): Promise<Readiness> {
     const record = this.#records.get(path) ?? newRecord(now, false);
-    const changing = record.offered !== record.signature;
-    if (record.offered !== undefined && !changing && !force && now < record.nextContentCheckAt) {
-      return { ready: true, revision: record.offered };
+    const { offered } = record;
+    if (offered !== undefined && !force && this.#isSettled(record, offered)) {
+      const content = this.#contentOf(offered);
+      if (content.unwatched || now < record.nextContentCheckAt) return { ready: true, content };
     }
     record.nextContentCheckAt = now + this.#rules.contentCheckIntervalMs;
-    return this.#rules.completionMarker === undefined
-      ? this.#checkStability(path, record, now)
-      : this.#checkMarker(join(path, this.#rules.completionMarker), record);
+    const { completionMarker } = this.#rules;
+    if (completionMarker === undefined) return this.#look(path, record, undefined, now);
+    const marker = await observeMarker(join(path, completionMarker));
+    if (marker === undefined) return this.#answer(record, 'incomplete');
+    if (this.#mode !== 'off') return this.#look(path, record, marker, now);
+    record.offered = { seen: undefined, digest: undefined, ...offered, marker };
+    return this.#answer(record, 'incomplete');
   }
 
-  /** The revision under which a directory was offered before, or undefined. */
-  offeredRevision(path: string): string | undefined {
-    return this.#records.get(path)?.offered;
+  /** The content with which a directory was offered before, or undefined. */
+  offered(path: string): OfferedContent | undefined {
+    const offered = this.#records.get(path)?.offered;
+    return offered && this.#contentOf(offered);
   }
 
-  async #checkMarker(marker: string, record: DirectoryRecord): Promise<Readiness> {
-    const stats = await stat(marker).catch(ignoreMissing);
-    if (stats?.isFile()) {
-      record.signature = record.offered = `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
-    }
-    if (record.offered === undefined) return { ready: false, reason: 'incomplete' };
-    return { ready: true, revision: record.offered };
-  }
-
-  async #checkStability(path: string, record: DirectoryRecord, now: number): Promise<Readiness> {
+  async #look(path: string, record: DirectoryRecord, marker: string | undefined, now: number): Promise<Readiness> {
     const window = this.#rules.stabilityWindowMs;
     const seen = await observe(path);
-    const firstLook = record.signature === undefined;
-    if (record.signature !== seen.signature) {
-      record.signature = seen.signature;
+    const mark = this.#markOf(seen);
+    const firstLook = record.mark === undefined;
+    if (record.mark !== mark) {
+      record.mark = mark;
       record.unchangedSince = now;
+      dropJob(record);
     }
-    const wasThere = record.fromStart || now - record.firstSeenAt >= window;
-    const stable = now - record.unchangedSince >= window || (firstLook && wasThere && now - seen.newestMs >= window);
-    if (stable) record.offered = record.signature;
-    const recheckAt = stable ? undefined : record.unchangedSince + window;
-    if (record.offered === undefined) return { ready: false, reason: 'unstable', recheckAt };
-    return { ready: true, revision: record.offered, recheckAt };
+    const isVouchedFor = marker !== undefined && record.marker !== marker;
+    record.marker = marker;
+    if (record.offered !== undefined && this.#isSettled(record, record.offered))
+      return this.#answer(record, 'unstable');
+    const wasThere = marker === undefined && (record.fromStart || now - record.firstSeenAt >= window);
+    const isOld = firstLook && wasThere && now - seen.newestMs >= window;
+    if (isVouchedFor || isOld || now - record.unchangedSince >= window) record.complete = mark;
+    if (record.complete !== mark) {
+      return this.#answer(record, 'unstable', { recheckAt: record.unchangedSince + window });
+    }
+    const digest = this.#digestOf(path, record, seen, now);
+    if (digest instanceof DigestJob) return this.#answer(record, 'digest', { digested: digest.done });
+    record.offered = { seen, digest, marker };
+    dropJob(record);
+    return this.#answer(record, 'unstable');
+  }
+
+  /** The digest of complete content, or the job that computes it. Throws what the job ended with. */
+  #digestOf(path: string, record: DirectoryRecord, seen: Observation, now: number): string | DigestJob | undefined {
+    const { offered } = record;
+    const byBytes = this.#mode === 'sha256' && offered?.digest?.startsWith(byBytesPrefix);
+    const same = byBytes ? offered?.seen?.strict === seen.strict : offered?.seen?.fingerprint === seen.fingerprint;
+    if (same && offered?.digest !== undefined) return offered.digest;
+    if (this.#mode === 'off' || seen.entries > maxDigestEntries) return undefined;
+    return this.#mode === 'stat' ? `stat:${seen.fingerprint}` : this.#digestOfBytes(path, record, now);
+  }
+
+  #digestOfBytes(path: string, record: DirectoryRecord, now: number): string | DigestJob {
+    const { job } = record;
+    if (job?.digest !== undefined) return job.digest;
+    if (job?.error !== undefined) {
+      record.jobRetryAt ??= now + this.#rules.contentCheckIntervalMs;
+      if (now < record.jobRetryAt) throw job.error;
+      dropJob(record);
+    }
+    record.job ??= new DigestJob(path, this.#hashing);
+    return record.job;
+  }
+
+  /** What was offered stays offered; `reason` is for what never was. */
+  #answer({ offered }: DirectoryRecord, reason: PendingReason, again: LookAgain = {}): Readiness {
+    if (offered === undefined) return { ...again, ready: false, reason };
+    return { ...again, ready: true, content: this.#contentOf(offered) };
+  }
+
+  /** The content that was seen last is the one that is offered. */
+  #isSettled({ mark }: DirectoryRecord, { seen, digest }: Offered): boolean {
+    if (this.#mode === 'off') return this.#rules.completionMarker !== undefined || mark === this.#markOf(seen);
+    if (seen === undefined || mark !== this.#markOf(seen)) return false;
+    return digest !== undefined || seen.entries > maxDigestEntries;
+  }
+
+  /** What counts as a change. The bytes tell whether it was one, so everything may be a reason to read them. */
+  #markOf(seen: Observation | undefined): string | undefined {
+    return this.#mode === 'sha256' ? seen?.strict : seen?.fingerprint;
+  }
+
+  #contentOf({ seen, digest, marker }: Offered): OfferedContent {
+    const off = this.#mode === 'off';
+    const unwatched = !off && seen !== undefined && seen.entries > maxDigestEntries;
+    const revision = (off ? marker : digest) ?? seen?.fingerprint ?? marker ?? '';
+    return { revision, digest: off ? undefined : digest, unwatched };
   }
 }
 
@@ -119,42 +237,24 @@ function newRecord(now: number, fromStart: boolean): DirectoryRecord {
   return {
     firstSeenAt: now,
     fromStart,
-    signature: undefined,
+    mark: undefined,
     unchangedSince: now,
+    marker: undefined,
+    complete: undefined,
     offered: undefined,
     nextContentCheckAt: 0,
+    job: undefined,
+    jobRetryAt: undefined,
   };
 }
 
-/** One look at everything below `root`. Links to directories are not followed, so that no loop can be entered. */
-async function observe(root: string): Promise<Observation> {
-  const hash = createHash('sha1');
-  const newest = { ms: 0 };
-  note(await stat(root));
-  await walk('');
-  return { signature: hash.digest('base64'), newestMs: newest.ms };
-
-  function note(stats: Stats): void {
-    newest.ms = Math.max(newest.ms, stats.mtimeMs, stats.ctimeMs);
-  }
-
-  async function walk(folder: string): Promise<void> {
-    // Only the root must be there: what goes away under our eyes is not in the next observation either.
-    const listing = readdir(join(root, folder), { withFileTypes: true });
-    const entries = folder === '' ? await listing : ((await listing.catch(ignoreMissing)) ?? []);
-    for (const entry of entries.sort((a, b) => compareNames(a.name, b.name))) {
-      const path = join(folder, entry.name);
-      let stats = await lstat(join(root, path)).catch(ignoreMissing);
-      if (stats?.isSymbolicLink()) stats = (await stat(join(root, path)).catch(ignoreMissing)) ?? stats;
-      if (stats === undefined) continue;
-      note(stats);
-      hash.update(stats.isDirectory() ? `${path}/\0` : `${path}\0${stats.size}\0${stats.mtimeMs}\0`);
-      if (entry.isDirectory()) await walk(path);
-    }
-  }
+function dropJob(record: DirectoryRecord): void {
+  record.job?.abort();
+  record.job = undefined;
+  record.jobRetryAt = undefined;
 }
 
-function ignoreMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
-  return undefined;
+async function observeMarker(path: string): Promise<string | undefined> {
+  const stats = await stat(path, { bigint: true }).catch(ignoreMissing);
+  return stats?.isFile() ? `${stats.ino} ${stats.size} ${stats.mtimeNs}` : undefined;
 }

@@ -47,7 +47,10 @@ export interface PollerOutlet {
 /** What the pollers of one source share. */
 export interface PollerContext {
   readonly clock: SourceClock;
+  /** How many servables are listed at a time. */
   readonly limiter: Limiter;
+  /** How many version directories are read for their digest at a time. It may take long, so listings do not wait for it. */
+  readonly hashing: Limiter;
   readonly readiness: ReadinessRules;
   readonly scanTimeoutMs: number;
   readonly servableVersionsAlwaysPresent: boolean;
@@ -99,7 +102,10 @@ export class ServablePoller {
     this.servable = servable;
     this.#context = context;
     const samePath = previous !== undefined && previous.servable.basePath === servable.basePath;
-    this.#ledger = samePath ? previous.#ledger : new ReadinessLedger(context.readiness);
+    this.#ledger = samePath
+      ? previous.#ledger
+      : new ReadinessLedger(context.readiness, servable.contentDigest, context.hashing);
+    this.#ledger.setMode(servable.contentDigest);
     // What the target has is still what it has: the first list of the new configuration replaces it in one step.
     this.#target = previous === undefined ? { list: undefined } : previous.#target;
     // Not a wake-up: an event during a pass may tell of something that the pass did not see.
@@ -145,6 +151,7 @@ export class ServablePoller {
   }
 
   #stop(): void {
+    this.#ledger.abort();
     this.#watcher.close();
     this.#cancelRecheck?.();
     this.#cancelRecheck = undefined;
@@ -258,9 +265,15 @@ export class ServablePoller {
       return;
     }
     if (this.#context.watch && listing !== nothingWanted) this.#watcher.follow(basePath, listing.identity);
+    for (const digested of listing.digested) void digested.then(() => this.#digested(outlet));
     if (listing.recheckAt === undefined) return;
     const wait = Math.max(1, Math.ceil(listing.recheckAt - this.#context.clock.now()));
     this.#cancelRecheck = this.#context.clock.after(wait, () => this.wake());
+  }
+
+  /** Not a wake-up: a pass that runs may have looked before the digest was there. */
+  #digested(outlet: PollerOutlet): void {
+    if (!this.#retired && outlet === this.#context.outlet()) void this.#request({ force: false, contents: false });
   }
 
   /** A list that the target refuses later is pushed again by the next poll. */
@@ -289,7 +302,14 @@ export class ServablePoller {
 }
 
 /** The listing of a servable whose configuration says that it has no versions: no look at the disk is needed. */
-const nothingWanted: Listing = { versions: [], pending: [], problems: [], recheckAt: undefined, identity: '' };
+const nothingWanted: Listing = {
+  versions: [],
+  pending: [],
+  problems: [],
+  recheckAt: undefined,
+  digested: [],
+  identity: '',
+};
 
 function noVersions(name: string, basePath: string): AspiredError {
   const message = `The base path of ${JSON.stringify(name)} holds no version to aspire to, what was aspired stays: ${basePath}`;
@@ -300,14 +320,19 @@ function pathsOf(versions: readonly ListedVersion[]): { version: number; path: s
   return versions.map(({ version, path }) => ({ version, path }));
 }
 
-function toItem({ version, path, revision }: ListedVersion): SourceItem<string> {
-  return { version, payload: path, revision };
+function toItem({ version, path, content: { revision, digest } }: ListedVersion): SourceItem<string> {
+  return { version, payload: path, revision, ...(digest === undefined ? {} : { digest }) };
 }
 
 function sameVersions(a: readonly ListedVersion[] | undefined, b: readonly ListedVersion[]): boolean {
+  return a !== undefined && a.length === b.length && a.every((one, i) => isSameVersion(one, b[i]));
+}
+
+function isSameVersion(a: ListedVersion, b: ListedVersion | undefined): boolean {
   return (
-    a !== undefined &&
-    a.length === b.length &&
-    a.every((one, i) => one.version === b[i]?.version && one.path === b[i]?.path && one.revision === b[i]?.revision)
+    a.version === b?.version &&
+    a.path === b.path &&
+    a.content.revision === b.content.revision &&
+    a.content.digest === b.content.digest
   );
 }

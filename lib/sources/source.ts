@@ -9,8 +9,10 @@ export type SourceItem<P> =
   | {
       readonly version: number;
       readonly payload: P;
-      /** Changes when what the payload stands for changes in place. */
+      /** Changes when what the payload stands for changes in place: the version gets a new loader. */
       readonly revision?: string;
+      /** Identity of the content, for the manager; another one does what another revision does. */
+      readonly digest?: string;
       readonly error?: undefined;
     }
   | ErroredItem;

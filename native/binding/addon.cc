@@ -5,6 +5,7 @@
 #include "binding/manager_wrap.h"
 #include "binding/napi_setup.h"
 #include "binding/onnx_register.h"
+#include "binding/resources_convert.h"
 
 namespace {
 
@@ -14,6 +15,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   aspired::binding::ManagerWrap::Register(env, exports);
   aspired::binding::AttachmentWrap::Register(env, exports);
   aspired::binding::RegisterOnnx(env, exports);
+  aspired::binding::RegisterResources(env, exports);
   return exports;
 }
 

@@ -1,5 +1,6 @@
 #include "binding/convert.h"
 
+#include <chrono>
 #include <utility>
 
 #include "policy/availability_preserving_policy.h"
@@ -80,12 +81,16 @@ Napi::Value ToJs(Napi::Env env, const TransitionResult& result) {
 Napi::Value ToJs(Napi::Env env, const ServableVersionState& s) {
   const Napi::Value retry =
       s.retry_in_ms ? Number(env, *s.retry_in_ms) : env.Undefined();
-  return Tuple(env, {Number(env, static_cast<double>(s.version)),
-                     Number(env, static_cast<double>(s.state)),
-                     Napi::Boolean::New(env, s.aspired), ToJs(env, s.error),
-                     Number(env, s.attempts),
-                     Number(env, static_cast<double>(s.incarnation)), retry,
-                     Napi::Boolean::New(env, s.degraded)});
+  return Tuple(
+      env,
+      {Number(env, static_cast<double>(s.version)),
+       Number(env, static_cast<double>(s.state)),
+       Napi::Boolean::New(env, s.aspired), ToJs(env, s.error),
+       Number(env, s.attempts), Number(env, static_cast<double>(s.incarnation)),
+       retry, Napi::Boolean::New(env, s.degraded),
+       Napi::Boolean::New(env, s.standby), Napi::Boolean::New(env, s.baking),
+       Napi::Boolean::New(env, s.bad),
+       s.waiting.empty() ? env.Undefined() : Text(env, s.waiting)});
 }
 
 Napi::Value ToJs(Napi::Env env, const ServableAction& action) {
@@ -108,6 +113,18 @@ Status StatusFromJs(const Napi::CallbackInfo& info, size_t first) {
                 StringFrom(info[first + 1]), static_cast<uint64_t>(cause));
 }
 
+OnInsufficientMemory OnInsufficientFromJs(const Napi::Value& frees_own) {
+  return frees_own.As<Napi::Boolean>()
+             ? OnInsufficientMemory::kResourcePreserving
+             : OnInsufficientMemory::kWait;
+}
+
+StandbyOptions StandbyFromJs(const Napi::Value& pair) {
+  const auto array = pair.As<Napi::Array>();
+  return {array.Get(0u).As<Napi::Number>().Int32Value(),
+          std::chrono::milliseconds(VersionFrom(array.Get(1u)))};
+}
+
 StreamIntent IntentFromJs(const Napi::Value& value) {
   StreamIntent intent;
   if (!value.IsObject()) return intent;
@@ -127,6 +144,18 @@ StreamIntent IntentFromJs(const Napi::Value& value) {
   const Napi::Value primary = object.Get("primary");
   if (primary.IsNumber()) intent.primary.emplace(VersionFrom(primary));
   if (primary.IsNull()) intent.primary.emplace(std::nullopt);
+  const Napi::Value priority = object.Get("priority");
+  if (priority.IsNumber()) {
+    intent.priority = priority.As<Napi::Number>().Int32Value();
+  }
+  const Napi::Value frees = object.Get("freesOwn");
+  if (frees.IsBoolean()) {
+    intent.on_insufficient_memory = OnInsufficientFromJs(frees);
+  }
+  const Napi::Value standby = object.Get("standby");
+  if (standby.IsArray()) intent.standby = StandbyFromJs(standby);
+  const Napi::Value bake = object.Get("bake");
+  if (bake.IsBoolean()) intent.bake = bake.As<Napi::Boolean>();
   return intent;
 }
 

@@ -20,7 +20,8 @@ Napi::Value ToJs(Napi::Env env, const Status& status);
 Napi::Value ToJs(Napi::Env env, const ServableState& state);
 // [name, superseded, [[version, managerState, status], ...]]
 Napi::Value ToJs(Napi::Env env, const TransitionResult& result);
-// [version, state, aspired, status, attempts, incarnation, retryInMs, degraded]
+// [version, state, aspired, status, attempts, incarnation, retryInMs, degraded,
+//  standby, baking, bad, waiting]
 Napi::Value ToJs(Napi::Env env, const ServableVersionState& state);
 // ["load" | "unload", name, version]
 Napi::Value ToJs(Napi::Env env, const ServableAction& action);
@@ -39,7 +40,11 @@ Napi::Array ToJsArray(Napi::Env env, const std::vector<T>& values) {
 // From (code, message, cause) as the three arguments at `first`; OK when the
 // code is undefined. An unknown code becomes ERR_INTERNAL.
 Status StatusFromJs(const Napi::CallbackInfo& info, size_t first);
-// From {policy, labels: [[label, version], ...], primary}; see lib/native.
+OnInsufficientMemory OnInsufficientFromJs(const Napi::Value& frees_own);
+// From [versions, milliseconds].
+StandbyOptions StandbyFromJs(const Napi::Value& pair);
+// From {policy, labels: [[label, version], ...], primary, priority, freesOwn,
+// standby, bake}; see lib/native.
 StreamIntent IntentFromJs(const Napi::Value& value);
 std::vector<ServableAction> ActionsFromJs(const Napi::Array& array);
 

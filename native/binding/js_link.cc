@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "binding/resources_convert.h"
+
 namespace aspired::binding {
 namespace {
 
@@ -36,13 +38,21 @@ void JsLink::Post(Message kind, MakeValue a) {
       });
 }
 
+void JsLink::Post(Message kind, MakeValue a, MakeValue b) {
+  queue_->Post([self = shared_from_this(), kind, a = std::move(a),
+                b = std::move(b)](Napi::Env env) {
+    self->Dispatch(env, kind, a(env), b(env));
+  });
+}
+
 void JsLink::Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                       const Napi::Value& b) {
   if (dispatch_.IsEmpty()) return;
   dispatch_.Call({Napi::Number::New(env, static_cast<double>(kind)), a, b});
 }
 
-void JsLink::DispatchLoad(Napi::Env env, uint64_t token, int attempt) {
+void JsLink::DispatchLoad(Napi::Env env, uint64_t token,
+                          const LoadContext& context) {
   bool cancelled = false;
   {
     std::lock_guard<std::mutex> lock(mu_);
@@ -53,9 +63,26 @@ void JsLink::DispatchLoad(Napi::Env env, uint64_t token, int attempt) {
                             "Dropped before its loader was called")});
     return;
   }
+  Napi::Value attempt = Napi::Number::New(env, context.attempt);
+  if (!context.reserved.empty()) {
+    Napi::Array pair = Napi::Array::New(env, 2);
+    pair.Set(0u, attempt);
+    pair.Set(1u, ToJs(env, context.reserved));
+    attempt = pair;
+  }
   Dispatch(env, Message::kLoad,
-           Napi::Number::New(env, static_cast<double>(token)),
-           Napi::Number::New(env, attempt));
+           Napi::Number::New(env, static_cast<double>(token)), attempt);
+}
+
+void JsLink::EstimateDone(uint64_t token, EstimateOutcome outcome) {
+  Loader::EstimateDone done;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    auto node = estimates_.extract(token);
+    if (node.empty()) return;
+    done = std::move(node.mapped());
+  }
+  done(std::move(outcome));
 }
 
 void JsLink::LoadDone(uint64_t token, LoadOutcome outcome,
@@ -86,9 +113,11 @@ void JsLink::UnloadDone(uint64_t token, Status outcome) {
 void JsLink::Cut() {
   dispatch_.Reset();
   // A completion owns its loader, which owns this: break the circle.
+  std::unordered_map<uint64_t, Loader::EstimateDone> estimates;
   std::unordered_map<uint64_t, OwedLoad> loads;
   std::unordered_map<uint64_t, Loader::UnloadDone> unloads;
   std::lock_guard<std::mutex> lock(mu_);
+  estimates.swap(estimates_);
   loads.swap(loads_);
   unloads.swap(unloads_);
 }
@@ -99,9 +128,24 @@ void JsLoader::Load(const LoadContext& context, LoadDone done) {
     link_->loads_[token_] = {this, std::move(done)};
   }
   link_->queue_->Post(
-      [link = link_, token = token_, attempt = context.attempt](Napi::Env env) {
-        link->DispatchLoad(env, token, attempt);
+      [link = link_, token = token_, context = context](Napi::Env env) {
+        link->DispatchLoad(env, token, context);
       });
+}
+
+void JsLoader::EstimateResources(const ServableId&, EstimateDone done) {
+  {
+    std::lock_guard<std::mutex> lock(link_->mu_);
+    link_->estimates_[token_] = std::move(done);
+  }
+  link_->Post(Message::kEstimate, static_cast<double>(token_));
+}
+
+std::unique_ptr<Loader> JsLoader::Renew() {
+  const uint64_t token = link_->NextToken();
+  link_->Post(Message::kRenew, static_cast<double>(token),
+              static_cast<double>(token_));
+  return std::make_unique<JsLoader>(link_, token, estimates_);
 }
 
 void JsLoader::CancelLoad() {

@@ -12,6 +12,7 @@
 #ifndef ASPIRED_BINDING_JS_LINK_H_
 #define ASPIRED_BINDING_JS_LINK_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -29,17 +30,20 @@ namespace aspired::binding {
 
 // The numbers are those of lib/native/binding.ts.
 enum class Message : uint32_t {
-  kLoad = 0,      // token, attempt
-  kCancel = 1,    // token
-  kUnload = 2,    // token
-  kRelease = 3,   // token: the loader is needed no more
-  kOpen = 4,      // token
-  kClose = 5,     // token, epoch
-  kDecide = 6,    // names
-  kSettled = 7,   // transition, result
-  kEvent = 8,     // state
-  kWaitDone = 9,  // wait, [outcome, states]
-  kClosed = 10,   // abandoned ids
+  kLoad = 0,       // token, attempt or [attempt, reserved]
+  kCancel = 1,     // token
+  kUnload = 2,     // token
+  kRelease = 3,    // token: the loader is needed no more
+  kOpen = 4,       // token
+  kClose = 5,      // token, epoch
+  kDecide = 6,     // names
+  kSettled = 7,    // transition, result
+  kEvent = 8,      // state
+  kWaitDone = 9,   // wait, [outcome, states]
+  kClosed = 10,    // abandoned ids
+  kEstimate = 11,  // token
+  kRenew = 12,     // token, the token of the loader that it stands in for
+  kBake = 13,      // name, [version, incarnation, previous]
 };
 
 class JsLoader;
@@ -54,9 +58,15 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   void Post(Message kind, double a, double b = 0);
   void Post(Message kind, double a, MakeValue b);
   void Post(Message kind, MakeValue a);
+  void Post(Message kind, MakeValue a, MakeValue b);
+
+  // A token for a loader that the core makes; JavaScript counts its own up from
+  // 1.
+  uint64_t NextToken() { return next_token_++; }
 
   // The completions that a loader owes; ignored when nothing is owed. `shared`
   // is what the loader carries from then on; null: nothing.
+  void EstimateDone(uint64_t token, EstimateOutcome outcome);
   void LoadDone(uint64_t token, LoadOutcome outcome,
                 std::shared_ptr<Shareable> shared = nullptr);
   void UnloadDone(uint64_t token, Status outcome);
@@ -77,14 +87,16 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   };
   void Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                 const Napi::Value& b);
-  void DispatchLoad(Napi::Env env, uint64_t token, int attempt);
+  void DispatchLoad(Napi::Env env, uint64_t token, const LoadContext& context);
 
   const std::shared_ptr<JsQueue> queue_;
   Napi::FunctionReference dispatch_;  // empty once cut
   std::function<void(uint64_t token)> on_unload_;
 
+  std::atomic<uint64_t> next_token_{uint64_t{1} << 52};
   std::mutex mu_;
   // Guarded by mu_. A loader that owes a completion is alive.
+  std::unordered_map<uint64_t, Loader::EstimateDone> estimates_;
   std::unordered_map<uint64_t, OwedLoad> loads_;
   // Those of loads_ that were cancelled: a message that has not been dispatched
   // by then calls nobody.
@@ -95,8 +107,8 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
 // A loader that runs in JavaScript. `token` names it there.
 class JsLoader final : public Loader {
  public:
-  JsLoader(std::shared_ptr<JsLink> link, uint64_t token)
-      : link_(std::move(link)), token_(token) {}
+  JsLoader(std::shared_ptr<JsLink> link, uint64_t token, bool estimates)
+      : link_(std::move(link)), token_(token), estimates_(estimates) {}
   ~JsLoader() override {
     link_->Post(Message::kRelease, static_cast<double>(token_));
   }
@@ -107,14 +119,18 @@ class JsLoader final : public Loader {
   const std::shared_ptr<Shareable>& shared() const { return shared_; }
 
   bool Blocks() const override { return false; }
+  bool Estimates() const override { return estimates_; }
+  void EstimateResources(const ServableId& id, EstimateDone done) override;
   void Load(const LoadContext& context, LoadDone done) override;
   void CancelLoad() override;
   void Unload(UnloadDone done) override;
+  std::unique_ptr<Loader> Renew() override;
 
  private:
   friend class JsLink;
   const std::shared_ptr<JsLink> link_;
   const uint64_t token_;
+  const bool estimates_;
   std::shared_ptr<Shareable> shared_;
 };
 

@@ -6,12 +6,19 @@
 #include "binding/attach_tokens.h"
 #include "binding/convert.h"
 #include "binding/executor_external.h"
+#include "binding/resources_convert.h"
+#include "host/device_meters.h"
 
 namespace aspired::binding {
 namespace {
 
 // The event loop of the manager never blocks for long; an inline load may.
 constexpr std::chrono::milliseconds kTerminateWait{200};
+
+// Flags of an aspired version; the numbers are those of lib/native/binding.ts.
+constexpr uint32_t kEstimates = 1;
+constexpr uint32_t kReplace = 2;
+constexpr uint32_t kSameLoader = 4;
 
 double NumberOf(const Napi::Object& options, const char* key) {
   return options.Get(key).As<Napi::Number>().DoubleValue();
@@ -21,6 +28,26 @@ std::chrono::milliseconds MillisOf(const Napi::Object& options,
                                    const char* key) {
   return std::chrono::milliseconds(
       static_cast<int64_t>(NumberOf(options, key)));
+}
+
+void PostBake(JsLink& link, const ServableId& id, uint64_t incarnation,
+              int64_t previous) {
+  link.Post(
+      Message::kBake,
+      [name = id.name](Napi::Env env) {
+        return Napi::Value(Napi::String::New(env, name));
+      },
+      [version = id.version, incarnation, previous](Napi::Env env) {
+        Napi::Array row = Napi::Array::New(env, 3);
+        row.Set(0u, static_cast<double>(version));
+        row.Set(1u, static_cast<double>(incarnation));
+        row.Set(2u, static_cast<double>(previous));
+        return Napi::Value(row);
+      });
+}
+
+std::shared_ptr<MemoryMeter> MakeMeter(const Napi::Object&) {
+  return std::make_shared<DeviceMeters>(std::vector<DeviceMeters::Reader>());
 }
 
 AspiredVersionsManager::Options OptionsFromJs(
@@ -43,6 +70,18 @@ AspiredVersionsManager::Options OptionsFromJs(
       options.Get("enableReloadServablesWithError").As<Napi::Boolean>();
   out.monitor.max_log_events =
       static_cast<size_t>(NumberOf(options, "maxLogEvents"));
+  out.on_insufficient_memory = OnInsufficientFromJs(options.Get("freesOwn"));
+  out.standby = StandbyFromJs(options.Get("standby"));
+  out.bake = options.Get("bake").As<Napi::Boolean>();
+  out.on_bake = [link](const ServableId& id, uint64_t incarnation,
+                       int64_t previous) {
+    PostBake(*link, id, incarnation, previous);
+  };
+  const Napi::Value limits = options.Get("limits");
+  if (limits.IsArray()) {
+    out.limits = AllocationFromJs(limits);
+    out.meter = MakeMeter(options);
+  }
   out.clock = std::make_shared<SystemClock>();
   out.readers = group;
   out.decide = [link](std::vector<std::string> names) {
@@ -98,6 +137,12 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
               InstanceMethod<&W::GetNextDue>("getNextDue"),
               InstanceMethod<&W::GetLoadThreads>("getLoadThreads"),
               InstanceMethod<&W::GetUnloadThreads>("getUnloadThreads"),
+              InstanceMethod<&W::GetResources>("getResources"),
+              InstanceMethod<&W::ExportFootprints>("exportFootprints"),
+              InstanceMethod<&W::ImportFootprints>("importFootprints"),
+              InstanceMethod<&W::SetLimits>("setLimits"),
+              InstanceMethod<&W::FinishBake>("finishBake"),
+              InstanceMethod<&W::EstimateDone>("estimateDone"),
               InstanceMethod<&W::LoadDone>("loadDone"),
               InstanceMethod<&W::UnloadDone>("unloadDone"),
               InstanceMethod<&W::Drained>("drained"),
@@ -158,19 +203,24 @@ void ManagerWrap::Share(const Napi::CallbackInfo& info) {
   AttachTokens::Instance().Publish(attach_token_, group_);
 }
 
-// (name, versions, tokens, errors | undefined, intent | undefined) ->
+// (name, versions, tokens, flags, errors | undefined, intent | undefined) ->
 //   transition | status
 Napi::Value ManagerWrap::SetAspiredVersions(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto versions = info[1].As<Napi::Array>();
   const auto tokens = info[2].As<Napi::Array>();
+  const auto flags = info[3].As<Napi::Array>();
   std::vector<AspiredVersion> list(versions.Length());
   for (uint32_t i = 0; i < list.size(); ++i) {
     const auto token = static_cast<uint64_t>(VersionFrom(tokens[i]));
     list[i].version = VersionFrom(versions[i]);
-    list[i].loader = std::make_unique<JsLoader>(link_, token);
-    if (!info[3].IsArray()) continue;
-    const Napi::Value message = info[3].As<Napi::Array>().Get(i);
+    const uint32_t flag = flags.Get(i).As<Napi::Number>().Uint32Value();
+    list[i].loader =
+        std::make_unique<JsLoader>(link_, token, (flag & kEstimates) != 0);
+    list[i].replace = (flag & kReplace) != 0;
+    list[i].same_loader = (flag & kSameLoader) != 0;
+    if (!info[4].IsArray()) continue;
+    const Napi::Value message = info[4].As<Napi::Array>().Get(i);
     if (message.IsString()) {
       list[i].error =
           Status(ErrorCode::kSourceError, StringFrom(message), token);
@@ -178,7 +228,7 @@ Napi::Value ManagerWrap::SetAspiredVersions(const Napi::CallbackInfo& info) {
   }
   const double transition = next_transition_++;
   const Status status = manager_->SetAspiredVersions(
-      StringFrom(info[0]), std::move(list), IntentFromJs(info[4]),
+      StringFrom(info[0]), std::move(list), IntentFromJs(info[5]),
       [link = link_, transition](const TransitionResult& result) {
         link->Post(Message::kSettled, transition,
                    [result](Napi::Env e) { return ToJs(e, result); });

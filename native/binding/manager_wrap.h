@@ -44,6 +44,12 @@ class ManagerWrap final : public Napi::ObjectWrap<ManagerWrap> {
   Napi::Value GetNextDue(const Napi::CallbackInfo& info);
   Napi::Value GetLoadThreads(const Napi::CallbackInfo& info);
   Napi::Value GetUnloadThreads(const Napi::CallbackInfo& info);
+  Napi::Value GetResources(const Napi::CallbackInfo& info);
+  Napi::Value ExportFootprints(const Napi::CallbackInfo& info);
+  Napi::Value FinishBake(const Napi::CallbackInfo& info);
+  void ImportFootprints(const Napi::CallbackInfo& info);
+  void SetLimits(const Napi::CallbackInfo& info);
+  void EstimateDone(const Napi::CallbackInfo& info);
   void CancelWait(const Napi::CallbackInfo& info);
   void LoadDone(const Napi::CallbackInfo& info);
   void UnloadDone(const Napi::CallbackInfo& info);

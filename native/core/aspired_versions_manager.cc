@@ -71,6 +71,15 @@ void AspiredVersionsManager::Start() {
   basic.clock = options_.clock;
   basic.bus = bus_;
   basic.readers = options_.readers;
+  basic.limits = options_.limits;
+  basic.meter = options_.meter;
+  basic.on_standby = [weak = weak_from_this()](const ServableId& id,
+                                               uint64_t incarnation) {
+    if (auto self = weak.lock()) self->OnStandby(id, incarnation);
+  };
+  basic.on_pressure = [weak = weak_from_this()](const ServableId& id) {
+    if (auto self = weak.lock()) self->OnPressure(id);
+  };
   // Weak: loads keep the basic manager alive longer than this.
   basic.wake = [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->Wake();
@@ -108,8 +117,10 @@ Status AspiredVersionsManager::SetAspiredVersions(
     for (auto& [version, record] : stream.records) {
       if (next.contains(version)) continue;
       DropLocked(stream, version, record);
+      // Without a successor there is nothing to go back from.
+      if (versions.empty()) basic_->EvictStandby({name, version});
       const auto now = basic_->GetSnapshot({name, version});
-      if (now && !IsTerminal(now->state)) {
+      if (now && !IsTerminal(now->state) && !now->standby) {
         transition->AwaitGone(version, now->incarnation);
       }
     }
@@ -163,17 +174,27 @@ AspiredVersionsManager::Stream& AspiredVersionsManager::StreamLocked(
 
 void AspiredVersionsManager::MergeIntentLocked(Stream& stream,
                                                StreamIntent intent) {
-  if (!intent.policy && !intent.labels && !intent.primary) return;
+  if (!intent.policy && !intent.labels && !intent.primary && !intent.priority &&
+      !intent.on_insufficient_memory && !intent.standby && !intent.bake) {
+    return;
+  }
   if (stream.intent == nullptr)
     stream.intent = std::make_unique<StreamIntent>();
   if (intent.policy) stream.intent->policy = intent.policy;
   if (intent.labels) stream.intent->labels = std::move(intent.labels);
   if (intent.primary) stream.intent->primary = intent.primary;
+  if (intent.priority) stream.intent->priority = intent.priority;
+  if (intent.on_insufficient_memory) {
+    stream.intent->on_insufficient_memory = intent.on_insufficient_memory;
+  }
+  if (intent.standby) stream.intent->standby = intent.standby;
+  if (intent.bake) stream.intent->bake = intent.bake;
 }
 
 void AspiredVersionsManager::DropLocked(Stream& stream, int64_t version,
                                         Record& record) {
-  record.aspired = false;
+  if (std::exchange(record.aspired, false)) record.dropped = next_dropped_++;
+  record.baking = false;
   CancelIncarnationLocked({stream.name, version}, record);
   if (record.successor != nullptr) {
     DisposeLocked(std::move(record.successor->loader));
@@ -186,6 +207,9 @@ void AspiredVersionsManager::DropLocked(Stream& stream, int64_t version,
       transition->SettleVersion(version, dropped);
     }
   }
+  // The last good one is loaded again for want of anything better: until that
+  // is there, it goes on.
+  if (record.fallback && !closing_) return;
   // Past loading this is an error that changes nothing, as it should be.
   (void)basic_->CancelLoad({stream.name, version});
 }
@@ -222,8 +246,17 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
                                             Transition& transition) {
   const ServableId id{stream.name, item.version};
   const bool was_aspired = std::exchange(record.aspired, true);
+  const bool was_fallback = std::exchange(record.fallback, false);
+  record.standby_due.reset();
+  if (item.replace && !IsTerminal(now.state)) {
+    ReplaceLocked(stream, record, std::move(item), now, transition);
+    return;
+  }
   if (IsTerminal(now.state)) {
-    if (was_aspired && !options_.enable_reload_servables_with_error) {
+    const bool stays_failed =
+        !item.replace && (!options_.enable_reload_servables_with_error ||
+                          (record.bad && item.same_loader));
+    if (was_aspired && stays_failed) {
       transition.AddSettled(id.version, ManagerState::kEnd, now.status);
       DisposeLocked(std::move(item.loader));
       return;
@@ -232,6 +265,7 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     if (record.successor) DisposeLocked(std::move(record.successor->loader));
     record.successor.reset();
     record.failures = 0;
+    record.baked = record.bad = record.freed_for = false;
     CancelIncarnationLocked(id, record);
     transition.Await(id.version, now.incarnation);
     Status s = basic_->StopManagingServable(id);
@@ -255,16 +289,36 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     }
     return;
   }
-  // Resident: intent is a bit.
+  // Resident: intent is a bit. It was good enough once, and needs no bake.
   if (now.state == HarnessState::kReady || basic_->RevokeUnload(id).ok()) {
+    record.baked = true;
     DisposeLocked(std::move(item.loader));
     transition.AddSettled(id.version, ManagerState::kAvailable, Status::Ok());
+    return;
+  }
+  if (was_fallback && !now.cancelled && now.state < HarnessState::kReady) {
+    DisposeLocked(std::move(item.loader));
+    transition.Await(id.version, now.incarnation - 1);
     return;
   }
   // Its end cannot be stopped any more; the new life waits for it.
   transition.Await(id.version, now.incarnation);
   record.successor = std::make_unique<Successor>(
       Successor{std::move(item.loader), std::move(item.error)});
+}
+
+void AspiredVersionsManager::ReplaceLocked(Stream& stream, Record& record,
+                                           AspiredVersion item,
+                                           const BasicManager::Snapshot& now,
+                                           Transition& transition) {
+  const ServableId id{stream.name, item.version};
+  if (record.successor) DisposeLocked(std::move(record.successor->loader));
+  record.successor = std::make_unique<Successor>(
+      Successor{std::move(item.loader), std::move(item.error)});
+  transition.Await(id.version, now.incarnation);
+  if (basic_->CancelLoad(id).ok()) return;
+  basic_->EvictStandby(id);
+  if (now.state == HarnessState::kReady) basic_->UnloadServable(id, nullptr);
 }
 
 void AspiredVersionsManager::ManageLocked(Stream& stream, int64_t version,
@@ -325,6 +379,7 @@ void AspiredVersionsManager::OnEndLocked(Stream& stream, Record& record,
   if (!now || now->incarnation != event.incarnation || record.successor) return;
   record.last_error = event.health;
   ++record.failures;
+  if (record.bad) return;
   if (now->state != HarnessState::kError || record.source_error ||
       !now->retriable || !options_.enable_reload_servables_with_error) {
     return;
@@ -386,6 +441,12 @@ std::vector<ServableVersionState> AspiredVersionsManager::GetVersionStates(
     row.aspired = record.aspired;
     row.error = s->status.ok() ? record.last_error : s->status;
     row.attempts = s->attempts;
+    row.standby = s->standby;
+    row.baking = record.baking;
+    row.bad = record.bad;
+    if (s->state == HarnessState::kLoadRequested) {
+      row.waiting = basic_->ExplainWait({name, s->version});
+    }
     row.incarnation = s->incarnation;
     if (const auto due = s->retry_due ? s->retry_due : record.retry_due) {
       row.retry_in_ms =

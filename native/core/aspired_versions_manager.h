@@ -10,7 +10,7 @@
 //   is new                           it is managed: New, Start
 //   is resident or on its way        nothing; the loader of the list dies
 //   unused is resident and was dropped      it is aspired again, without a load
-//   is draining                      its unload is revoked, without a load
+//   is draining, or a standby        its unload is revoked, without a load
 //   is ending, or being cancelled    it starts anew with the loader of the list
 //                                    as soon as the old incarnation is gone
 //   failed                           it starts anew with the loader of the list
@@ -19,6 +19,11 @@
 //   waits for its load or for a retry   it ends at once
 //   is in a load attempt                it is cancelled, and never visible
 //   is resident                         the policy decides when it goes
+//
+// Memory. When an aspired version waits for memory and the intent of its stream
+// says so, the old ones are unloaded first; should it then fail, the last good
+// one is loaded again. A version that is dropped may stay as a standby. With a
+// bake, the old version stays until the new one has proved itself.
 //
 // A version that failed for good is tried again as a new incarnation after a
 // growing pause, for as long as it is aspired.
@@ -54,79 +59,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/aspired_versions_manager_options.h"
 #include "core/basic_manager.h"
 #include "core/servable_state_monitor.h"
 #include "core/transition.h"
-#include "policy/aspired_version_policy.h"
 
 namespace aspired {
-
-// One element of a list. `error` not OK: its source could not prepare it;
-// `loader` may be null then.
-struct AspiredVersion {
-  int64_t version = 0;
-  std::unique_ptr<Loader> loader;
-  Status error;
-};
-
-// What goes with a list or alone. What is not set stays as it was.
-struct StreamIntent {
-  // nullptr inside: the decision is external.
-  std::optional<const AspiredVersionPolicy*> policy;
-  // All labels: label to version.
-  std::optional<std::map<std::string, int64_t>> labels;
-  // The version a plain name resolves to; nullopt inside: none.
-  std::optional<std::optional<int64_t>> primary;
-};
-
-struct ServableAction {
-  PolicyAction::Kind kind = PolicyAction::Kind::kLoad;
-  ServableId id;
-};
-
-// A managed version, for people.
-struct ServableVersionState {
-  int64_t version = 0;
-  HarnessState state = HarnessState::kNew;
-  bool aspired = false;
-  Status error;  // of the version, or of its last attempt
-  int attempts = 0;
-  uint64_t incarnation = 0;
-  // Milliseconds from now.
-  std::optional<double> retry_in_ms;
-  // Some aspired version of the stream failed and is not Ready again.
-  bool degraded = false;
-};
 
 class AspiredVersionsManager
     : public std::enable_shared_from_this<AspiredVersionsManager> {
  public:
-  using Comparator =
-      std::function<bool(const ServableAction&, const ServableAction&)>;
-  using Decide = std::function<void(std::vector<std::string> names)>;
+  using Options = AspiredVersionsManagerOptions;
   using CloseDone = std::function<void(std::vector<ServableId> abandoned)>;
-
-  struct Options {
-    // Null: external. Must outlive the manager.
-    const AspiredVersionPolicy* policy = nullptr;
-    // 0: no thread, see Step().
-    std::chrono::milliseconds manage_state_interval{100};
-    int num_load_threads = 2;
-    int num_unload_threads = 1;
-    RetryOptions retry;
-    std::function<bool(const Status&, const ServableId&)> should_retry;
-    bool enable_reload_servables_with_error = true;
-    // Orders the actions of one round, after unloads were put before loads.
-    Comparator comparator;
-    // True: every decision is external, whatever the policy of the stream.
-    bool external_order = false;
-    // Told which streams wait for an external decision. Required if any does.
-    Decide decide;
-    std::shared_ptr<const Clock> clock;
-    std::shared_ptr<Readers> readers;
-    ServableStateMonitor::Options monitor;
-    uint64_t random_seed = 0;
-  };
 
   static std::shared_ptr<AspiredVersionsManager> Create(Options options);
   ~AspiredVersionsManager();
@@ -164,6 +108,17 @@ class AspiredVersionsManager
   std::vector<ServableVersionState> GetVersionStates(
       const std::string& name) const;
   std::vector<std::string> GetServableNames() const;
+
+  // The bake of that incarnation is over. Not OK: the version is bad; it is
+  // unloaded and ends with the verdict, readers are back with the version
+  // before, and it is not tried again while it stays aspired with the same
+  // loader. ERR_ILLEGAL_TRANSITION when that bake is not on, or when there is
+  // nothing to go back to: then the version stays.
+  Status FinishBake(const ServableId& id, uint64_t incarnation, Status verdict);
+
+  // See BasicManager::SetLimits(). Versions that ended because they could never
+  // fit are tried again.
+  void SetLimits(const std::vector<uint64_t>& limits);
 
   // See BasicManager::Drained().
   void Drained(const ServableId& id, uint64_t epoch) {
@@ -207,6 +162,17 @@ class AspiredVersionsManager
     // There is nothing to try again: the source had no loader.
     bool source_error = false;
     int failures = 0;  // incarnations in a row that ended with an error
+    // It needs no bake, or no more; its bake is on; it failed it.
+    bool baked = false;
+    bool baking = false;
+    bool bad = false;
+    // Others were unloaded for its load, and it failed all the same: not again.
+    bool freed_for = false;
+    // Not aspired, but the last good one that was unloaded for another.
+    bool fallback = false;
+    // The order in which versions were dropped; 0: never.
+    uint64_t dropped = 0;
+    std::optional<TimePoint> standby_due;
     Status last_error;
     std::optional<TimePoint> retry_due;
     // What comes when the present incarnation is gone.
@@ -218,8 +184,14 @@ class AspiredVersionsManager
     std::map<int64_t, Record> records;
     std::vector<std::unique_ptr<Transition>> transitions;
     std::unique_ptr<StreamIntent> intent;  // null: none was ever given
-    bool dirty = false;                    // in dirty_
-    bool reconciled = false;               // in reconcile_
+    // The last good version that was unloaded to make room.
+    int64_t fallback_version = 0;
+    std::unique_ptr<Loader> fallback;
+    // What a bake goes back to: it is not unloaded meanwhile.
+    std::optional<int64_t> bake_previous;
+    bool pressed = false;     // a load of it waits for memory it could free
+    bool dirty = false;       // in dirty_
+    bool reconciled = false;  // in reconcile_
   };
 
   explicit AspiredVersionsManager(Options options);
@@ -262,6 +234,26 @@ class AspiredVersionsManager
   void SortLocked(std::vector<ServableAction>* actions) const;
   void PerformLocked(const ServableAction& action);
   void ForgetIfEmptyLocked(Stream& stream);
+  void ReplaceLocked(Stream& stream, Record& record, AspiredVersion item,
+                     const BasicManager::Snapshot& now, Transition& transition);
+
+  // Of standby.cc.
+  StandbyOptions StandbyOfLocked(const Stream& stream) const;
+  bool WantsStandbyLocked(const Stream& stream, const Record& record) const;
+  void OnStandby(const ServableId& id, uint64_t incarnation);
+  void ExpireStandbysLocked(TimePoint now);
+  // No more standbys than the stream may have.
+  void LimitStandbysLocked(Stream& stream);
+  void OnPressure(const ServableId& id);
+  bool MayFreeOwnLocked(const Stream& stream, const Record& record) const;
+  void FreeOwnLocked(Stream& stream);
+  void FreeForLocked(Stream& stream, int64_t version, Record& record);
+  void FallBackLocked(Stream& stream);
+
+  // Of bake.cc.
+  bool BakesLocked(const Stream& stream) const;
+  void UpdateBakeLocked(Stream& stream);
+  std::optional<int64_t> LastGoodLocked(const Stream& stream) const;
 
   const Options options_;
   const std::shared_ptr<ServableEventBus> bus_;
@@ -277,6 +269,8 @@ class AspiredVersionsManager
   std::set<std::string> asked_;  // streams whose external decision is awaited
   std::optional<TimePoint> reconcile_due_;
   std::multimap<TimePoint, ServableId> incarnations_due_;
+  std::multimap<TimePoint, ServableId> standbys_due_;
+  uint64_t next_dropped_ = 1;
   std::minstd_rand random_;
   bool stepping_ = false;    // a round is under way
   bool step_again_ = false;  // and another one is wanted

@@ -22,6 +22,7 @@ BasicManager::BasicManager(Options options)
           "aspired-unload", options_.num_unload_threads, options_.wake)),
       random_(static_cast<uint32_t>(options_.random_seed)) {
   assert(options_.clock != nullptr);
+  if (options_.limits) ledger_.emplace(*options_.limits);
 }
 
 BasicManager::~BasicManager() { Shutdown(std::nullopt); }
@@ -86,12 +87,13 @@ Status BasicManager::StopManagingServable(const ServableId& id,
   // the version. Of one that was called and will not be again, effects and late
   // answers may still speak: it dies with the version, behind them.
   std::unique_ptr<Loader> taken;
-  const bool untouched = m->harness.attempts() == 0;
+  const bool untouched = m->harness.attempts() == 0 && !m->estimating;
   const bool may_be_called = m->harness.cancelled() || m->abandoned;
   if (untouched || (loader != nullptr && !may_be_called)) {
     taken = m->harness.TakeLoader();
   }
   if (loader != nullptr) *loader = std::move(taken);
+  ReleaseLocked(m);
   auto stream = streams_.find(id.name);
   std::erase(stream->second, m);
   if (stream->second.empty()) streams_.erase(stream);
@@ -148,7 +150,8 @@ BasicManager::Snapshot BasicManager::SnapshotOf(const Managed& m) {
   return {m.id().version,          m.harness.state(),
           m.harness.incarnation(), m.harness.attempts(),
           m.harness.retriable(),   m.harness.cancelled(),
-          m.harness.status(),      m.retry_due};
+          m.harness.status(),      m.retry_due,
+          m.keep_drained,          m.standby};
 }
 
 std::vector<std::string> BasicManager::GetManagedServableNames() const {
@@ -186,6 +189,7 @@ std::vector<std::pair<int64_t, HarnessState>> BasicManager::GetStates(
   if (stream == streams_.end()) return states;
   states.reserve(stream->second.size());
   for (const auto& m : stream->second) {
+    if (m->standby || m->keep_drained) continue;
     states.emplace_back(m->id().version, m->harness.state());
   }
   return states;
@@ -211,6 +215,7 @@ void BasicManager::SetNumUnloadThreads(int num_threads) {
 void BasicManager::Flush() { effects_.Drain(); }
 
 bool BasicManager::PumpOnce() {
+  ObserveMemory();
   {
     std::lock_guard<std::mutex> lock(mu_);
     const TimePoint now = options_.clock->Now();
@@ -218,7 +223,7 @@ bool BasicManager::PumpOnce() {
       ManagedPtr m = std::move(retries_.begin()->second);
       retries_.erase(retries_.begin());
       m->retry_due.reset();
-      load_queue_.push_back(std::move(m));
+      RetryLocked(m);
     }
     AdmitLoadsLocked();
   }
@@ -226,12 +231,6 @@ bool BasicManager::PumpOnce() {
   // Unloads first: they free what a load may need.
   const bool unloaded = unload_threads_->RunInline();
   return load_threads_->RunInline(1) || unloaded;
-}
-
-std::optional<TimePoint> BasicManager::NextRetryDue() const {
-  std::lock_guard<std::mutex> lock(mu_);
-  if (retries_.empty()) return std::nullopt;
-  return retries_.begin()->first;
 }
 
 std::vector<ServableId> BasicManager::AbandonAll(const std::string& reason) {
@@ -247,6 +246,7 @@ std::vector<ServableId> BasicManager::AbandonAll(const std::string& reason) {
       Status s = m->harness.Error(status);
       assert(s.ok());
       m->abandoned = true;
+      m->standby = m->keep_drained = false;
       m->retry_due.reset();
       EndLocked(m, status);
       abandoned.push_back(m->id());
@@ -258,12 +258,14 @@ std::vector<ServableId> BasicManager::AbandonAll(const std::string& reason) {
 
 int BasicManager::Shutdown(std::optional<Duration> wait) {
   // Destroyed with no lock held: a loader may go with them.
-  std::deque<ManagedPtr> loads, unloads;
+  std::vector<ManagedPtr> loads;
+  std::deque<ManagedPtr> unloads, standbys;
   std::multimap<TimePoint, ManagedPtr> retries;
   {
     std::lock_guard<std::mutex> lock(mu_);
     stopped_ = true;
-    loads.swap(load_queue_);
+    loads = load_queue_.Clear();
+    standbys.swap(standbys_);
     unloads.swap(unload_queue_);
     retries.swap(retries_);
   }

@@ -6,11 +6,12 @@
 //
 // Life of a version:
 //   ManageServable()  New            Start
-//   LoadServable()    LoadRequested  waits for a slot, first come first served
+//   LoadServable()    LoadRequested  its loader estimates; it waits for a slot
+//                                    and for memory, see AdmissionQueue
 //                     Loading        Loading; attempts and pauses between them
 //                     Ready          opened to readers, then Available
 //   UnloadServable()  Quiescing      Unloading, then closed to readers
-//   Drained()         Quiesced       its last lease is back
+//   Drained()         Quiesced       its last lease is back; a standby stays so
 //                     Unloading      on an unload slot
 //                     Disabled       End
 //   StopManagingServable()           the loader dies
@@ -20,6 +21,12 @@
 // Flush() delivers that with no lock held. A caller that itself holds a lock
 // calls Flush() after releasing it. What comes from outside (a finished load, a
 // drain) flushes by itself.
+//
+// Memory. With a ledger, what a load needs is reserved before it begins, in one
+// decision at a time; nothing is held while it waits, and unloads never wait
+// for memory. A reservation lasts until the unload has returned, or the load
+// has failed for good. When a load does not fit, standbys go, oldest first, as
+// many as it takes.
 //
 // A pause before a retry, and a version that drains, hold no thread and no
 // slot. A slot is held by an attempt, or an unload, that is under way; a loader
@@ -48,13 +55,15 @@
 #include <utility>
 #include <vector>
 
-#include "concurrency/clock.h"
 #include "concurrency/serial_queue.h"
 #include "concurrency/work_threads.h"
+#include "core/admission_queue.h"
+#include "core/basic_manager_options.h"
+#include "core/footprints.h"
 #include "core/loader.h"
 #include "core/loader_harness.h"
-#include "core/readers.h"
-#include "core/retry_options.h"
+#include "core/resource_ledger.h"
+#include "core/resources_report.h"
 #include "core/servable_state.h"
 
 namespace aspired {
@@ -63,36 +72,10 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
  public:
   using Done = std::function<void(Status)>;
 
-  struct Options {
-    int num_load_threads = 2;    // 0: inline, see WorkThreads
-    int num_unload_threads = 1;  // likewise
-    RetryOptions retry;
-    // Asked after each failed attempt, with no lock held; null: always. It
-    // decides about retries, never about success.
-    std::function<bool(const Status&, const ServableId&)> should_retry;
-    // Required.
-    std::shared_ptr<const Clock> clock;
-    // Null: nobody hears.
-    std::shared_ptr<const ServableEventBus> bus;
-    // Null: there are no readers, everything drains at once.
-    std::shared_ptr<Readers> readers;
-    // There is inline work, or a retry is due at another time than before.
-    // Called with no lock held; null: the owner calls Flush() and Pump().
-    std::function<void()> wake;
-    uint64_t random_seed = 0;
-  };
-
-  // A managed version.
-  struct Snapshot {
-    int64_t version = 0;
-    HarnessState state = HarnessState::kNew;
-    uint64_t incarnation = 0;
-    int attempts = 0;
-    bool retriable = true;
-    bool cancelled = false;
-    Status status;
-    std::optional<TimePoint> retry_due;
-  };
+  using Options = BasicManagerOptions;
+  using LoadOptions = aspired::LoadOptions;
+  using UnloadOptions = aspired::UnloadOptions;
+  using Snapshot = ManagedSnapshot;
 
   static std::shared_ptr<BasicManager> Create(Options options);
   ~BasicManager();
@@ -119,19 +102,30 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
 
   // Loads a version that is New. `done` gets OK when it is Available, or the
   // reason why it ended, or why the request is no good.
-  void LoadServable(const ServableId& id, Done done);
+  void LoadServable(const ServableId& id, Done done) {
+    LoadServable(id, LoadOptions(), std::move(done));
+  }
+  void LoadServable(const ServableId& id, LoadOptions options, Done done);
 
   // Unloads a version that is Ready. `done` gets OK after End, or
   // ERR_LOAD_CANCELLED when the unload was revoked.
-  void UnloadServable(const ServableId& id, Done done);
+  void UnloadServable(const ServableId& id, Done done) {
+    UnloadServable(id, UnloadOptions(), std::move(done));
+  }
+  void UnloadServable(const ServableId& id, UnloadOptions options, Done done);
 
   // The load is no longer wanted: the version never becomes visible from here
   // on. An error, and no change, when it is past loading.
   Status CancelLoad(const ServableId& id);
 
-  // Takes back an unload whose version has not drained yet: it is Ready again,
-  // without a load, as a new incarnation. An error, and no change, otherwise.
+  // Takes back an unload whose version has not drained yet, or is a standby: it
+  // is Ready again, without a load, as a new incarnation. An error, and no
+  // change, otherwise.
   Status RevokeUnload(const ServableId& id);
+
+  // Unloads a standby, or all; whoever is none is left alone.
+  void EvictStandby(const ServableId& id);
+  void EvictStandbys();
 
   // The last lease of the version is back. Ignored when `epoch` is not that of
   // the last Close() (the unload was revoked meanwhile).
@@ -141,10 +135,28 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // In ascending order of versions; empty for an unknown name.
   std::vector<Snapshot> GetSnapshots(const std::string& name) const;
   std::optional<Snapshot> GetSnapshot(const ServableId& id) const;
-  // The same without the details, for who only decides.
+  // The same without the details and without standbys, for who only decides.
   std::vector<std::pair<int64_t, HarnessState>> GetStates(
       const std::string& name) const;
   size_t num_managed() const;
+
+  // Of a load that has been requested.
+  void SetLoadRetries(const ServableId& id, int max_retries);
+  // Null when there is none that makes it again.
+  std::unique_ptr<Loader> RenewLoader(const ServableId& id);
+
+  // By device of Options::limits. What waits is looked at again, and what can
+  // never fit now ends.
+  void SetLimits(const std::vector<uint64_t>& limits);
+  // Why a load waits for memory, with the arithmetic; empty when it does not.
+  std::string ExplainWait(const ServableId& id) const;
+  // Whether the load that waits would fit without these versions.
+  bool FitsWithout(const ServableId& id,
+                   const std::vector<ServableId>& others) const;
+  // Reads the meter, so not on a thread that must not wait for the system.
+  ResourcesReport GetResources();
+  std::vector<Footprint> ExportFootprints() const;
+  void ImportFootprints(const std::vector<Footprint>& footprints);
 
   void SetNumLoadThreads(int num_threads);
   void SetNumUnloadThreads(int num_threads);
@@ -163,7 +175,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   }
   // Queues a Readers::Remind() for every version that is open.
   void RemindReaders();
-  // Starts retries that are due and runs inline work. Calls Flush().
+  // Reads the meter when loads wait for memory, starts what is due and runs
+  // inline work. Calls Flush().
   void Pump() {
     while (PumpOnce()) continue;
   }
@@ -171,8 +184,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // its caller can decide anew before the next one. True when there was inline
   // work, and so may be more.
   bool PumpOnce();
-  // When Pump() has the next retry to start.
-  std::optional<TimePoint> NextRetryDue() const;
+  // When Pump() has something to do by itself: a retry, another look at memory.
+  std::optional<TimePoint> NextDue() const;
 
   // Gives up what has not ended: Error with `reason`, End is published. Their
   // loaders are not unloaded; what an attempt brings later is. Returns them.
@@ -196,7 +209,29 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void PublishLocked(const Managed& m, ManagerState state, Status health);
   void CompleteLocked(Done& done, Status status);
 
+  // Of admission.cc.
+  class Judge;
+  void StartEstimateLocked(const ManagedPtr& m);
+  void OnEstimated(const ManagedPtr& m, EstimateOutcome outcome);
+  void OnEstimateFailedLocked(const ManagedPtr& m, EstimateOutcome outcome);
+  // The queue of what waits for memory, or the other.
+  void EnqueueLoadLocked(const ManagedPtr& m);
   void AdmitLoadsLocked();
+  void StartLoadLocked(const ManagedPtr& m);
+  // Someone waits and does not fit: standbys go, or the owner is told.
+  void MakeRoomLocked(const ManagedPtr& m);
+  void EvictLocked(const ManagedPtr& m);
+  void ReleaseLocked(const ManagedPtr& m);
+  void BeginWorkLocked(const ManagedPtr& m, Work work, uint64_t self_ram);
+  void EndLoadLocked(const ManagedPtr& m, uint64_t self_ram);
+  // After EndLoadLocked(), of a load that succeeded.
+  void SettleAccountLocked(const ManagedPtr& m);
+  void EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram);
+  void DrainedLocked(const ManagedPtr& m);
+  bool ReadingIsFreshLocked() const;
+  uint64_t ReadSelfRam() const;
+  void ObserveMemory();
+
   void AdmitUnloadsLocked();
   void QueueUnloadLocked(const ManagedPtr& m);
   // Pushes the effect that runs `m`'s loader where it belongs.
@@ -204,7 +239,9 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void CallLoader(const ManagedPtr& m, Work work, int attempt);
   void OnLoadDone(const ManagedPtr& m, LoadOutcome outcome);
   void OnUnloadDone(const ManagedPtr& m, Status outcome);
-  void ScheduleRetryLocked(const ManagedPtr& m);
+  void RetryLocked(const ManagedPtr& m);
+  // `failures`: so far.
+  void ScheduleRetryLocked(const ManagedPtr& m, int failures);
   void EndLocked(const ManagedPtr& m, Status health);
   static Snapshot SnapshotOf(const Managed& m);
 
@@ -222,8 +259,13 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   bool stopped_ = false;
   int loads_under_way_ = 0;
   int unloads_under_way_ = 0;
-  std::deque<ManagedPtr> load_queue_;
+  AdmissionQueue<ManagedPtr> load_queue_;
   std::deque<ManagedPtr> unload_queue_;
+  std::deque<ManagedPtr> standbys_;  // oldest first
+  std::optional<ResourceLedger> ledger_;
+  Footprints footprints_;
+  std::optional<TimePoint> observed_at_;
+  uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;
   std::minstd_rand random_;
 };

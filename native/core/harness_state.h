@@ -8,9 +8,9 @@
 //   Disabled <- Unloading <- Quiesced <- Quiescing <- UnloadRequested
 //
 // Differences from TensorFlow Serving's harness: a version that was dropped
-// before or between attempts goes to Disabled directly; UnloadRequested and
-// Quiescing may go back to Ready (the version was aspired again before it had
-// drained); an illegal transition changes nothing.
+// before or between attempts goes to Disabled directly; UnloadRequested,
+// Quiescing and Quiesced may go back to Ready (the version was aspired again
+// before it was unloaded); an illegal transition changes nothing.
 //
 // Source: TensorFlow Serving, core/loader_harness.h, core/servable_state.h.
 #ifndef ASPIRED_CORE_HARNESS_STATE_H_
@@ -80,7 +80,7 @@ inline constexpr HarnessStateRow kHarnessStates[kNumHarnessStates] = {
     {kQuiescing, "Quiescing", ManagerState::kUnloading, true,
      Bit(kQuiesced) | Bit(kReady) | Bit(kError)},
     {kQuiesced, "Quiesced", ManagerState::kUnloading, true,
-     Bit(kUnloading) | Bit(kError)},
+     Bit(kUnloading) | Bit(kReady) | Bit(kError)},
     {kUnloading, "Unloading", ManagerState::kUnloading, true,
      Bit(kDisabled) | Bit(kError)},
     {kDisabled, "Disabled", ManagerState::kEnd, false, 0},

@@ -10,44 +10,6 @@ namespace aspired {
 
 // ----------------------------------------------------------------- loading
 
-void BasicManager::LoadServable(const ServableId& id, Done done) {
-  std::lock_guard<std::mutex> lock(mu_);
-  ManagedPtr m = FindLocked(id);
-  if (m == nullptr) return CompleteLocked(done, NotManaged(id));
-  if (m->harness.state() == HarnessState::kError) {
-    return CompleteLocked(done, m->harness.status());
-  }
-  if (Status s = m->harness.LoadRequested(); !s.ok()) {
-    return CompleteLocked(done, std::move(s));
-  }
-  m->load_done = std::move(done);
-  load_queue_.push_back(std::move(m));
-  AdmitLoadsLocked();
-}
-
-void BasicManager::AdmitLoadsLocked() {
-  while (!stopped_ && !load_queue_.empty() &&
-         loads_under_way_ < load_threads_->concurrency()) {
-    ManagedPtr m = std::move(load_queue_.front());
-    load_queue_.pop_front();
-    if (IsTerminal(m->harness.state())) {
-      // Cancelled while it waited. Its loader may die with it, and that is
-      // foreign code: not under the lock.
-      effects_.Push([m = std::move(m)] {});
-      continue;
-    }
-    if (m->harness.state() == HarnessState::kLoadRequested) {
-      Status s = m->harness.LoadApproved();
-      assert(s.ok());
-      PublishLocked(*m, ManagerState::kLoading, Status::Ok());
-    }
-    Status s = m->harness.StartAttempt();
-    assert(s.ok());
-    ++loads_under_way_;
-    DispatchLocked(m, Work::kLoad);
-  }
-}
-
 void BasicManager::DispatchLocked(const ManagedPtr& m, Work work) {
   effects_.Push(
       [self = shared_from_this(), m, work, attempt = m->harness.attempts()] {
@@ -64,12 +26,18 @@ void BasicManager::DispatchLocked(const ManagedPtr& m, Work work) {
 
 void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
   const auto self = shared_from_this();
+  const uint64_t self_ram = ReadSelfRam();
   if (work == Work::kUnload) {
+    {
+      std::lock_guard<std::mutex> lock(mu_);
+      BeginWorkLocked(m, work, self_ram);
+    }
     m->harness.loader()->Unload([self, m](Status outcome) {
       self->OnUnloadDone(m, std::move(outcome));
     });
     return;
   }
+  LoadContext context{m->id(), attempt};
   {
     std::unique_lock<std::mutex> lock(mu_);
     if (m->harness.cancelled() || IsTerminal(m->harness.state())) {
@@ -82,8 +50,10 @@ void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
                      /*retriable=*/false});
       return;
     }
+    BeginWorkLocked(m, work, self_ram);
+    if (m->account) context.reserved = m->account->reserved;
   }
-  m->harness.loader()->Load({m->id(), attempt}, [self, m](LoadOutcome outcome) {
+  m->harness.loader()->Load(context, [self, m](LoadOutcome outcome) {
     self->OnLoadDone(m, std::move(outcome));
   });
 }
@@ -92,17 +62,21 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   if (!outcome.status.ok() && outcome.retriable && options_.should_retry) {
     outcome.retriable = options_.should_retry(outcome.status, m->id());
   }
+  const uint64_t self_ram = ReadSelfRam();
   bool came_late = false;
   {
     std::lock_guard<std::mutex> lock(mu_);
     --loads_under_way_;
+    EndLoadLocked(m, self_ram);
     if (IsTerminal(m->harness.state())) {
       came_late = outcome.status.ok();  // abandoned meanwhile
     } else {
       const auto verdict = m->harness.FinishAttempt(
-          outcome, options_.retry.max_num_load_retries);
+          outcome, m->load_options.max_num_load_retries.value_or(
+                       options_.retry.max_num_load_retries));
       switch (verdict) {
         case LoaderHarness::Verdict::kReady:
+          SettleAccountLocked(m);
           if (options_.readers != nullptr) {
             effects_.Push([readers = options_.readers, m] {
               readers->Open(m->id(), *m->harness.loader());
@@ -112,13 +86,17 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
           CompleteLocked(m->load_done, Status::Ok());
           break;
         case LoaderHarness::Verdict::kRetry:
-          ScheduleRetryLocked(m);
+          // The reservation stays: the pause is short, and the retry is part
+          // of the load.
+          if (m->account) ledger_->ForgetMeasured(m->account.get());
+          ScheduleRetryLocked(m, m->harness.attempts());
           break;
         case LoaderHarness::Verdict::kUnloadCancelled:
           QueueUnloadLocked(m);
           break;
         case LoaderHarness::Verdict::kFailed:
         case LoaderHarness::Verdict::kCancelled:
+          ReleaseLocked(m);
           EndLocked(m, m->harness.status());
           break;
       }
@@ -132,15 +110,26 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   if (came_late) m->harness.loader()->Unload([m](Status) {});
 }
 
-void BasicManager::ScheduleRetryLocked(const ManagedPtr& m) {
+void BasicManager::ScheduleRetryLocked(const ManagedPtr& m, int failures) {
   const double random = std::uniform_real_distribution<double>(0, 1)(random_);
-  const auto pause = options_.retry.quick.After(m->harness.attempts(), random);
+  const auto pause = options_.retry.quick.After(failures, random);
   if (pause.count() <= 0) {
-    load_queue_.push_back(m);
+    RetryLocked(m);
     return;
   }
   m->retry_due = options_.clock->Now() + pause;
   retries_.emplace(*m->retry_due, m);
+}
+
+void BasicManager::RetryLocked(const ManagedPtr& m) {
+  const bool before_first = m->harness.state() == HarnessState::kLoadRequested;
+  if (before_first) {
+    StartEstimateLocked(m);
+  } else {
+    // Behind the others: one that fails all the time stops nobody.
+    m->age = next_age_++;
+    EnqueueLoadLocked(m);
+  }
 }
 
 Status BasicManager::CancelLoad(const ServableId& id) {
@@ -158,6 +147,7 @@ Status BasicManager::CancelLoad(const ServableId& id) {
       if (it != end) retries_.erase(it);
       m->retry_due.reset();
     }
+    ReleaseLocked(m);
     EndLocked(m, Status(ErrorCode::kLoadCancelled,
                         id.ToString() + " was dropped before it was loaded"));
   } else {
@@ -168,7 +158,8 @@ Status BasicManager::CancelLoad(const ServableId& id) {
 
 // --------------------------------------------------------------- unloading
 
-void BasicManager::UnloadServable(const ServableId& id, Done done) {
+void BasicManager::UnloadServable(const ServableId& id, UnloadOptions options,
+                                  Done done) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
   if (m == nullptr) return CompleteLocked(done, NotManaged(id));
@@ -179,6 +170,11 @@ void BasicManager::UnloadServable(const ServableId& id, Done done) {
     return CompleteLocked(done, std::move(s));
   }
   m->unload_done = std::move(done);
+  m->keep_drained = options.keep_drained;
+  m->verdict = std::move(options.verdict);
+  if (m->account && !m->keep_drained) {
+    ledger_->SetPhase(m->account.get(), ResourceAccount::Phase::kLeaving);
+  }
   Status s = m->harness.StartQuiescing();
   assert(s.ok());
   m->epoch = ++last_epoch_;
@@ -186,7 +182,7 @@ void BasicManager::UnloadServable(const ServableId& id, Done done) {
   if (options_.readers == nullptr) {
     s = m->harness.DoneQuiescing();
     assert(s.ok());
-    QueueUnloadLocked(m);
+    DrainedLocked(m);
     return;
   }
   effects_.Push([readers = options_.readers, m, epoch = m->epoch] {
@@ -198,10 +194,21 @@ Status BasicManager::RevokeUnload(const ServableId& id) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
   if (m == nullptr) return NotManaged(id);
+  const bool is_queued =
+      m->harness.state() == HarnessState::kQuiesced && !m->standby;
+  if (is_queued || !m->verdict.ok()) {
+    return Status(ErrorCode::kIllegalTransition,
+                  id.ToString() + " is on its way out");
+  }
   const Managed before(id, nullptr, m->harness.incarnation());
   if (Status s = m->harness.RevokeUnload(next_incarnation_); !s.ok()) return s;
   ++next_incarnation_;
   m->epoch = ++last_epoch_;
+  m->keep_drained = false;
+  if (std::exchange(m->standby, false)) std::erase(standbys_, m);
+  if (m->account) {
+    ledger_->SetPhase(m->account.get(), ResourceAccount::Phase::kResident);
+  }
   // Its Unloading was published: the old incarnation ends, a new one begins,
   // and neither goes backwards.
   PublishLocked(before, ManagerState::kEnd, Status::Ok());
@@ -209,9 +216,11 @@ Status BasicManager::RevokeUnload(const ServableId& id) {
   CompleteLocked(m->unload_done,
                  Status(ErrorCode::kLoadCancelled,
                         "The unload of " + id.ToString() + " was revoked"));
-  effects_.Push([readers = options_.readers, m] {
-    readers->Open(m->id(), *m->harness.loader());
-  });
+  if (options_.readers != nullptr) {
+    effects_.Push([readers = options_.readers, m] {
+      readers->Open(m->id(), *m->harness.loader());
+    });
+  }
   PublishLocked(*m, ManagerState::kAvailable, Status::Ok());
   return Status::Ok();
 }
@@ -222,12 +231,15 @@ void BasicManager::Drained(const ServableId& id, uint64_t epoch) {
     ManagedPtr m = FindLocked(id);
     if (m == nullptr || m->epoch != epoch) return;
     if (!m->harness.DoneQuiescing().ok()) return;
-    QueueUnloadLocked(m);
+    DrainedLocked(m);
   }
   Flush();
 }
 
 void BasicManager::QueueUnloadLocked(const ManagedPtr& m) {
+  if (m->account) {
+    ledger_->SetPhase(m->account.get(), ResourceAccount::Phase::kLeaving);
+  }
   unload_queue_.push_back(m);
   AdmitUnloadsLocked();
 }
@@ -250,9 +262,13 @@ void BasicManager::AdmitUnloadsLocked() {
 }
 
 void BasicManager::OnUnloadDone(const ManagedPtr& m, Status outcome) {
+  const uint64_t self_ram = ReadSelfRam();
+  bool wake = false;
   {
     std::lock_guard<std::mutex> lock(mu_);
     --unloads_under_way_;
+    EndUnloadLocked(m, self_ram);
+    if (outcome.ok()) outcome = m->verdict;
     const bool was_cancelled = m->harness.cancelled();
     if (m->harness.FinishUnloading(outcome).ok()) {
       if (was_cancelled && outcome.ok()) {
@@ -264,8 +280,11 @@ void BasicManager::OnUnloadDone(const ManagedPtr& m, Status outcome) {
       EndLocked(m, std::move(outcome));
     }
     AdmitUnloadsLocked();
+    AdmitLoadsLocked();
+    wake = load_queue_.has_waiting();
   }
   Flush();
+  if (wake && options_.wake) options_.wake();
 }
 
 }  // namespace aspired

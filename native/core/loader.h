@@ -13,7 +13,8 @@
 //      successful Load() exactly once, when no reader holds the servable.
 //   2. No lock of the manager is held during any call.
 //   3. The loader outlives every call and every `done` it owes.
-//   4. CancelLoad() is called at most once, from any thread, while a load is
+//   4. Estimates are asked for before the first Load() only.
+//   5. CancelLoad() is called at most once, from any thread, while a load is
 //      under way or about to begin; it holds for that load, and the loader is
 //      not loaded again afterwards. A load that ends with success all the same
 //      is unloaded and was never visible.
@@ -24,9 +25,11 @@
 #define ASPIRED_CORE_LOADER_H_
 
 #include <functional>
+#include <memory>
 
 #include "core/servable_id.h"
 #include "core/status.h"
+#include "resources/resource.h"
 
 namespace aspired {
 
@@ -34,6 +37,8 @@ struct LoadContext {
   ServableId id;
   // 1 for the first attempt of an incarnation.
   int attempt = 1;
+  // What is reserved for it, bound; empty when nothing is.
+  ResourceAllocation reserved = {};
 };
 
 struct LoadOutcome {
@@ -42,8 +47,16 @@ struct LoadOutcome {
   bool retriable = true;
 };
 
+struct EstimateOutcome {
+  Status status;
+  // Of failures only, as in LoadOutcome.
+  bool retriable = true;
+  ResourceAllocation estimate = {};
+};
+
 class Loader {
  public:
+  using EstimateDone = std::function<void(EstimateOutcome)>;
   using LoadDone = std::function<void(LoadOutcome)>;
   using UnloadDone = std::function<void(Status)>;
 
@@ -54,9 +67,23 @@ class Loader {
   // whatever thread freed the slot, and take a slot of the pool until `done`.
   virtual bool Blocks() const = 0;
 
+  // False: EstimateResources() has nothing to say and is not called.
+  virtual bool Estimates() const { return false; }
+  // An upper bound of what the servable will take, bound to instances of
+  // devices or not. Must not block. Calls `done` exactly once, from any thread.
+  virtual void EstimateResources(const ServableId& id, EstimateDone done) {
+    (void)id;
+    done({});
+  }
+
   virtual void Load(const LoadContext& context, LoadDone done) = 0;
   virtual void CancelLoad() {}
   virtual void Unload(UnloadDone done) = 0;
+
+  // A loader that makes the same servable again, when this one has unloaded it;
+  // null when there can be none. Makes an object and nothing else: it is called
+  // under the manager's lock.
+  virtual std::unique_ptr<Loader> Renew() { return nullptr; }
 };
 
 }  // namespace aspired

@@ -103,7 +103,7 @@ Status LoaderHarness::StartQuiescing() {
 Status LoaderHarness::RevokeUnload(uint64_t incarnation) {
   // Loading -> Ready is legal too, but not by this way.
   if (state_ != HarnessState::kUnloadRequested &&
-      state_ != HarnessState::kQuiescing) {
+      state_ != HarnessState::kQuiescing && state_ != HarnessState::kQuiesced) {
     return Status(ErrorCode::kIllegalTransition,
                   id_.ToString() + " has no unload to revoke: it is " +
                       std::string(Name(state_)));
@@ -140,6 +140,12 @@ Status LoaderHarness::FinishUnloading(const Status& outcome) {
 Status LoaderHarness::Error(Status status) {
   if (Status s = TransitionTo(HarnessState::kError); !s.ok()) return s;
   status_ = std::move(status);
+  return Status::Ok();
+}
+
+Status LoaderHarness::Fail(Status status, bool retriable) {
+  if (Status s = Error(std::move(status)); !s.ok()) return s;
+  retriable_ = retriable;
   return Status::Ok();
 }
 

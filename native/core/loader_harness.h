@@ -70,7 +70,7 @@ class LoaderHarness {
   Status UnloadRequested();
   // UnloadRequested -> Quiescing.
   Status StartQuiescing();
-  // UnloadRequested or Quiescing -> Ready, as a new incarnation.
+  // UnloadRequested, Quiescing or Quiesced -> Ready, as a new incarnation.
   Status RevokeUnload(uint64_t incarnation);
   // Quiescing -> Quiesced.
   Status DoneQuiescing();
@@ -81,6 +81,8 @@ class LoaderHarness {
 
   // Any state that is not terminal -> Error.
   Status Error(Status status);
+  // The same for a load that failed before its first attempt.
+  Status Fail(Status status, bool retriable);
 
   // REQUIRES: a terminal state or New.
   std::unique_ptr<Loader> TakeLoader() { return std::move(loader_); }

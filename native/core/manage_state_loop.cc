@@ -62,6 +62,7 @@ void AspiredVersionsManager::DecideRound() {
   std::lock_guard<std::mutex> lock(mu_);
   const TimePoint now = options_.clock->Now();
   RetryDueLocked(now);
+  ExpireStandbysLocked(now);
   ReconcileLocked(now);
   const bool total_order = options_.comparator || options_.external_order;
   const size_t count =
@@ -152,6 +153,7 @@ void AspiredVersionsManager::ReapLocked(Stream& stream) {
     }
     auto successor = std::move(record.successor);
     record.failures = 0;
+    record.baked = record.bad = record.freed_for = false;
     ManageLocked(stream, version, record, std::move(successor->loader),
                  std::move(successor->error));
   }
@@ -201,6 +203,7 @@ std::vector<ServableAction> AspiredVersionsManager::CollectLocked(
   for (const auto& [version, state] : basic_->GetStates(stream.name)) {
     snapshots.push_back({version, state, stream.records.at(version).aspired});
   }
+  // What a bake goes back to stays; for the policy it is as good as on its way.
   while (const auto action = policy->GetNextAction(snapshots)) {
     const bool load = action->kind == PolicyAction::Kind::kLoad;
     auto it = std::lower_bound(
@@ -213,6 +216,7 @@ std::vector<ServableAction> AspiredVersionsManager::CollectLocked(
     }
     it->state =
         load ? HarnessState::kLoadRequested : HarnessState::kUnloadRequested;
+    if (!load && stream.bake_previous == action->version) continue;
     actions.push_back({action->kind, {stream.name, action->version}});
   }
   return actions;
@@ -231,6 +235,10 @@ void AspiredVersionsManager::DecideLocked(Stream& stream,
     }
     return;
   }
+  UpdateBakeLocked(stream);
+  FreeOwnLocked(stream);
+  FallBackLocked(stream);
+  LimitStandbysLocked(stream);
   if (options_.external_order || PolicyOfLocked(stream) == nullptr) {
     external->push_back(stream.name);
     return;
@@ -260,11 +268,19 @@ void AspiredVersionsManager::SortLocked(
 }
 
 void AspiredVersionsManager::PerformLocked(const ServableAction& action) {
+  Stream& stream = *streams_.at(action.id.name);
+  const Record& record = stream.records.at(action.id.version);
   if (action.kind == PolicyAction::Kind::kLoad) {
-    basic_->LoadServable(action.id, nullptr);
-  } else {
-    basic_->UnloadServable(action.id, nullptr);
+    BasicManager::LoadOptions options;
+    if (stream.intent) options.priority = stream.intent->priority.value_or(0);
+    options.frees_own = MayFreeOwnLocked(stream, record);
+    basic_->LoadServable(action.id, options, nullptr);
+    return;
   }
+  BasicManager::UnloadOptions options;
+  options.keep_drained = WantsStandbyLocked(stream, record);
+  basic_->UnloadServable(action.id, std::move(options), nullptr);
+  if (options.keep_drained) LimitStandbysLocked(stream);
 }
 
 std::vector<Status> AspiredVersionsManager::PerformActions(
@@ -289,6 +305,11 @@ std::vector<Status> AspiredVersionsManager::PerformActions(
             load ? ErrorCode::kDuplicateLoadRequest
                  : ErrorCode::kDuplicateUnloadRequest,
             action.id.ToString() + " is " + std::string(Name(now->state)));
+      } else if (!load && streams_.at(action.id.name)->bake_previous ==
+                              action.id.version) {
+        statuses.emplace_back(
+            ErrorCode::kIllegalTransition,
+            action.id.ToString() + " is kept: its successor is in its bake");
       } else {
         PerformLocked(action);
         statuses.emplace_back();
@@ -306,12 +327,13 @@ std::vector<Status> AspiredVersionsManager::PerformActions(
 // ------------------------------------------------------------------- the loop
 
 std::optional<TimePoint> AspiredVersionsManager::NextDue() const {
-  std::optional<TimePoint> due = basic_->NextRetryDue();
+  std::optional<TimePoint> due = basic_->NextDue();
   const auto earliest = [&due](std::optional<TimePoint> other) {
     if (other && (!due || *other < *due)) due = other;
   };
   std::lock_guard<std::mutex> lock(mu_);
   if (!incarnations_due_.empty()) earliest(incarnations_due_.begin()->first);
+  if (!standbys_due_.empty()) earliest(standbys_due_.begin()->first);
   if (!reconcile_.empty() && options_.manage_state_interval.count() > 0) {
     earliest(reconcile_due_.value_or(options_.clock->Now() +
                                      options_.manage_state_interval));
@@ -365,12 +387,15 @@ Status AspiredVersionsManager::Close(Duration drain_timeout, CloseDone done) {
     close_deadline_ = options_.clock->Now() + drain_timeout;
     close_done_ = std::move(done);
     incarnations_due_.clear();
+    standbys_due_.clear();
     for (auto& [name, stream] : streams_) {
       for (auto& [version, record] : stream->records) {
         DropLocked(*stream, version, record);
       }
+      DisposeLocked(std::move(stream->fallback));
       MarkDirtyLocked(*stream);
     }
+    basic_->EvictStandbys();
   }
   basic_->Flush();
   Wake();

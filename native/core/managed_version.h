@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/basic_manager.h"
+#include "core/resource_ledger.h"
 
 namespace aspired {
 
@@ -23,8 +24,21 @@ struct BasicManager::Managed {
   // Of the last Close(); unique over the life of the manager, so that a late
   // Drained() is told from a present one.
   uint64_t epoch = 0;
-  bool abandoned = false;
   std::optional<TimePoint> retry_due;
+  // Null: it holds no memory worth counting.
+  std::unique_ptr<ResourceAccount> account;
+  LoadOptions load_options;
+  uint64_t age = 0;  // of its load request
+  // Why it is unloaded, when that is an error: it ends with it.
+  Status verdict;
+  int estimate_failures = 0;
+  bool abandoned = false;
+  bool estimating = false;    // its loader owes an estimate
+  bool estimated = false;     // and has given it
+  bool waiting = false;       // for memory
+  bool pressed = false;       // the owner was told so, since the last change
+  bool keep_drained = false;  // when it has drained it stays, as a standby
+  bool standby = false;
 };
 
 }  // namespace aspired

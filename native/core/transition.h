@@ -80,20 +80,32 @@ class Transition {
     for (const auto& [version, index] : index_) SettleVersion(version, error);
   }
 
+  // A version that was dropped is out of the way: it ended, or it is a standby.
+  void OnGone(int64_t version, uint64_t incarnation) {
+    const auto gone = dropped_.find(version);
+    if (gone != dropped_.end() && incarnation >= gone->second) {
+      dropped_.erase(gone);
+    }
+  }
+
   void OnEvent(const ServableState& event) {
     if (event.manager_state == ManagerState::kEnd) {
-      const auto gone = dropped_.find(event.id.version);
-      if (gone != dropped_.end() && event.incarnation >= gone->second) {
-        dropped_.erase(gone);
-      }
+      OnGone(event.id.version, event.incarnation);
     }
     const auto found = index_.find(event.id.version);
     if (found == index_.end()) return;
     Item& item = items_[found->second];
     if (event.incarnation <= item.after_incarnation) return;
-    // It came out already; while others are waited for a retry may do better.
-    if (item.settled && event.manager_state != ManagerState::kAvailable) return;
     TransitionResult::Version& version = result_.versions[found->second];
+    // It came out already; while others are waited for a retry may do better,
+    // and one that was Available may turn out to be bad.
+    const bool went_bad = version.manager_state == ManagerState::kAvailable &&
+                          event.manager_state == ManagerState::kEnd &&
+                          !event.health.ok();
+    if (item.settled && event.manager_state != ManagerState::kAvailable &&
+        !went_bad) {
+      return;
+    }
     version.manager_state = event.manager_state;
     version.error = event.health;
     const bool out = event.manager_state == ManagerState::kAvailable ||

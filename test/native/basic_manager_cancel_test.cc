@@ -198,10 +198,10 @@ TEST(BasicManagerCancelTest, APauseBeforeARetryEndsAtOnce) {
   t.Manage(kA, probe);
   const Completion end = t.Load(kA);
   ASSERT_TRUE(probe->WaitForLoads(1));
-  while (!t.manager->NextRetryDue()) std::this_thread::yield();
+  while (!t.manager->NextDue()) std::this_thread::yield();
   EXPECT_TRUE(t.Cancel(kA).ok());
   ExpectCancelled(end);
-  EXPECT_EQ(t.manager->NextRetryDue(), std::nullopt);
+  EXPECT_EQ(t.manager->NextDue(), std::nullopt);
   EXPECT_FALSE(t.manager->GetSnapshot(kA)->retry_due.has_value());
   t.Advance(milliseconds(1'000'000));
   EXPECT_EQ(probe->loads(), 1) << "no further attempt";

@@ -99,7 +99,7 @@ TEST(BasicManagerSlotsTest, PausesGrowAndAreNotCutShort) {
   int attempts = 1;
   for (double step : {1000., 2000., 4000., 4000.}) {
     EXPECT_EQ(probe->loads(), attempts);
-    const auto due = t.manager->NextRetryDue();
+    const auto due = t.manager->NextDue();
     ASSERT_TRUE(due.has_value());
     EXPECT_EQ(t.manager->GetSnapshot(kA)->retry_due, due);
     const std::chrono::duration<double, std::milli> pause =
@@ -115,7 +115,7 @@ TEST(BasicManagerSlotsTest, PausesGrowAndAreNotCutShort) {
   }
   EXPECT_EQ(end.status(), kBroken);
   EXPECT_EQ(probe->loads(), 5);
-  EXPECT_EQ(t.manager->NextRetryDue(), std::nullopt);
+  EXPECT_EQ(t.manager->NextDue(), std::nullopt);
 }
 
 TEST(BasicManagerSlotsTest, ThePredicateDecidesAboutRetriesNeverAboutSuccess) {
@@ -251,7 +251,7 @@ TEST(BasicManagerAbandonTest, EveryLiveVersionEndsOnceWithTheReason) {
   pausing->FailAllLoads(kBroken);
   t.Manage({"m", 3}, pausing);
   const Completion retrying = t.Load({"m", 3});
-  while (!t.manager->NextRetryDue()) std::this_thread::yield();
+  while (!t.manager->NextDue()) std::this_thread::yield();
   auto loading = t.NewProbe();
   loading->HoldLoads();
   t.Manage({"m", 4}, loading);
@@ -275,7 +275,7 @@ TEST(BasicManagerAbandonTest, EveryLiveVersionEndsOnceWithTheReason) {
     EXPECT_FALSE(t.manager->GetSnapshot({"m", v})->retry_due.has_value());
   }
   EXPECT_EQ(t.events->Last({"m", 7})->health, kBroken);
-  EXPECT_EQ(t.manager->NextRetryDue(), std::nullopt);
+  EXPECT_EQ(t.manager->NextDue(), std::nullopt);
   loading->FinishLoad(kBroken);
   lease.Release();
 }

@@ -37,7 +37,7 @@ for (const [name, max] of Object.entries(integers)) {
   });
 }
 
-for (const name of ['shouldRetryModelLoad', 'customSortActions', 'preLoadHook', 'onError']) {
+for (const name of ['shouldRetryModelLoad', 'customSortActions', 'preLoadHook', 'validate', 'onError']) {
   test(`${name} is a function`, () => {
     for (const value of [null, 'f', 7, {}, true]) {
       assert.throws(make({ [name]: value }), (error: Error) => {

@@ -1,0 +1,423 @@
+// Estimates, reservations and standbys of BasicManager: who may load now.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "core/basic_manager.h"
+#include "core/managed_version.h"
+
+namespace aspired {
+namespace {
+
+using Phase = ResourceAccount::Phase;
+
+// A reading this old still decides: a load takes longer to fill its memory.
+constexpr std::chrono::milliseconds kFreshReading{20};
+// How often memory is read while loads wait, for what others give back.
+constexpr std::chrono::milliseconds kReadingInterval{100};
+
+bool ShareADevice(const ResourceAllocation& a, const ResourceAllocation& b) {
+  for (const auto& x : a.entries) {
+    for (const auto& y : b.entries) {
+      const bool same_instance = !x.resource.instance || !y.resource.instance ||
+                                 *x.resource.instance == *y.resource.instance;
+      if (x.resource.device == y.resource.device && same_instance) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------ estimates
+
+void BasicManager::LoadServable(const ServableId& id, LoadOptions options,
+                                Done done) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr) return CompleteLocked(done, NotManaged(id));
+  if (m->harness.state() == HarnessState::kError) {
+    return CompleteLocked(done, m->harness.status());
+  }
+  if (Status s = m->harness.LoadRequested(); !s.ok()) {
+    return CompleteLocked(done, std::move(s));
+  }
+  m->load_done = std::move(done);
+  m->load_options = options;
+  m->age = next_age_++;
+  if (ledger_ && m->harness.loader()->Estimates()) {
+    StartEstimateLocked(m);
+  } else {
+    EnqueueLoadLocked(m);
+  }
+  AdmitLoadsLocked();
+}
+
+void BasicManager::StartEstimateLocked(const ManagedPtr& m) {
+  m->estimating = true;
+  effects_.Push([self = shared_from_this(), m] {
+    m->harness.loader()->EstimateResources(
+        m->id(), [self, m](EstimateOutcome outcome) {
+          self->OnEstimated(m, std::move(outcome));
+        });
+  });
+}
+
+void BasicManager::OnEstimated(const ManagedPtr& m, EstimateOutcome outcome) {
+  if (outcome.status.ok()) {
+    // Of the devices only, which never change.
+    outcome.status = ledger_->Verify(outcome.estimate);
+    outcome.retriable = false;
+  } else if (outcome.retriable && options_.should_retry) {
+    outcome.retriable = options_.should_retry(outcome.status, m->id());
+  }
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    m->estimating = false;
+    if (m->harness.state() != HarnessState::kLoadRequested) {
+      // Dropped meanwhile. A loader that goes is foreign code.
+      effects_.Push([m] {});
+    } else if (!outcome.status.ok()) {
+      OnEstimateFailedLocked(m, std::move(outcome));
+    } else {
+      m->estimated = true;
+      m->account = std::make_unique<ResourceAccount>();
+      m->account->estimated =
+          ledger_->util().Normalize(std::move(outcome.estimate));
+      EnqueueLoadLocked(m);
+    }
+    AdmitLoadsLocked();
+  }
+  Flush();
+  if (options_.wake) options_.wake();
+}
+
+void BasicManager::OnEstimateFailedLocked(const ManagedPtr& m,
+                                          EstimateOutcome outcome) {
+  ++m->estimate_failures;
+  const int budget = m->load_options.max_num_load_retries.value_or(
+      options_.retry.max_num_load_retries);
+  if (outcome.retriable && m->estimate_failures <= budget) {
+    ScheduleRetryLocked(m, m->estimate_failures);
+    return;
+  }
+  Status s = m->harness.Fail(outcome.status, outcome.retriable);
+  assert(s.ok());
+  (void)s;
+  EndLocked(m, m->harness.status());
+}
+
+void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
+  const AdmissionKey key{m->load_options.priority, m->age};
+  const bool has_estimate =
+      m->account != nullptr && !m->account->estimated.empty();
+  const bool needs_memory =
+      ledger_ && (has_estimate || !footprints_.empty()) &&
+      (m->account == nullptr || m->account->reserved.empty());
+  if (!needs_memory) return load_queue_.PushFree(key, m);
+  ResourceAllocation request =
+      footprints_.Correct(m->id().name, has_estimate ? m->account->estimated
+                                                     : ResourceAllocation());
+  request = ledger_->util().Normalize(std::move(request));
+  if (request.empty()) return load_queue_.PushFree(key, m);
+  if (m->account == nullptr) m->account = std::make_unique<ResourceAccount>();
+  m->account->requested = std::move(request);
+  m->waiting = true;
+  load_queue_.PushWaiting(key, m);
+  // Memory is read before it is given away.
+  if (options_.meter && !ReadingIsFreshLocked() && options_.wake) {
+    effects_.Push([wake = options_.wake] { wake(); });
+  }
+}
+
+// ------------------------------------------------------------------ admission
+
+class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
+ public:
+  explicit Judge(BasicManager* manager) : manager_(*manager) {}
+
+  Admission Look(const ManagedPtr& m) override {
+    if (IsTerminal(m->harness.state())) return Admission::kGone;
+    if (!m->waiting) return Admission::kFits;
+    ResourceLedger& ledger = *manager_.ledger_;
+    if (ledger.Fits(m->account->requested)) return Admission::kFits;
+    if (const std::string why = ledger.NeverFits(m->account->requested);
+        !why.empty()) {
+      never_ = why;
+      return Admission::kGone;
+    }
+    manager_.MakeRoomLocked(m);
+    return Admission::kWaits;
+  }
+  bool FitsAtRest(const ManagedPtr& m) override {
+    return manager_.ledger_->FitsAtRest(m->account->requested);
+  }
+  bool Compete(const ManagedPtr& a, const ManagedPtr& b) override {
+    return ShareADevice(a->account->requested, b->account->requested);
+  }
+  void Drop(ManagedPtr m) override {
+    if (!IsTerminal(m->harness.state())) {
+      manager_.ReleaseLocked(m);
+      Status s = m->harness.Fail(
+          Status(ErrorCode::kResourceExhausted,
+                 m->id().ToString() + " can never fit: " + never_),
+          /*retriable=*/true);
+      assert(s.ok());
+      (void)s;
+      manager_.EndLocked(m, m->harness.status());
+    }
+    // Its loader may die with it, and that is foreign code: not under the
+    // lock.
+    manager_.effects_.Push([m = std::move(m)] {});
+  }
+
+ private:
+  BasicManager& manager_;
+  std::string never_;
+};
+
+void BasicManager::AdmitLoadsLocked() {
+  const TimePoint now = options_.clock->Now();
+  Judge judge(this);
+  while (!stopped_ && loads_under_way_ < load_threads_->concurrency()) {
+    const bool look = load_queue_.has_waiting() && ReadingIsFreshLocked();
+    auto next = load_queue_.Take(look, now, judge);
+    if (!next) break;
+    StartLoadLocked(*next);
+  }
+}
+
+void BasicManager::StartLoadLocked(const ManagedPtr& m) {
+  if (m->waiting) {
+    m->waiting = false;
+    m->pressed = false;
+    const bool reserved = ledger_->Reserve(m->account.get());
+    assert(reserved);
+    (void)reserved;
+  }
+  if (m->harness.state() == HarnessState::kLoadRequested) {
+    Status s = m->harness.LoadApproved();
+    assert(s.ok());
+    PublishLocked(*m, ManagerState::kLoading, Status::Ok());
+  }
+  Status s = m->harness.StartAttempt();
+  assert(s.ok());
+  ++loads_under_way_;
+  DispatchLocked(m, Work::kLoad);
+}
+
+bool BasicManager::ReadingIsFreshLocked() const {
+  if (options_.meter == nullptr) return true;
+  return observed_at_ && options_.clock->Now() - *observed_at_ < kFreshReading;
+}
+
+void BasicManager::ObserveMemory() {
+  if (!ledger_ || options_.meter == nullptr) return;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    const TimePoint now = options_.clock->Now();
+    const bool due = load_queue_.has_waiting() &&
+                     (load_queue_.wants_look(now) || !observed_at_ ||
+                      now - *observed_at_ >= kReadingInterval);
+    if (stopped_ || (!due && !ledger_->wants_reading())) return;
+  }
+  const auto readings = options_.meter->Read();
+  std::lock_guard<std::mutex> lock(mu_);
+  if (ledger_->Observe(readings)) load_queue_.NotifyChange();
+  observed_at_ = options_.clock->Now();
+}
+
+std::optional<TimePoint> BasicManager::NextDue() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::optional<TimePoint> due;
+  if (!retries_.empty()) due = retries_.begin()->first;
+  const auto earliest = [&due](std::optional<TimePoint> other) {
+    if (other && (!due || *other < *due)) due = other;
+  };
+  earliest(load_queue_.hold_until());
+  if (options_.meter && load_queue_.has_waiting() && !stopped_) {
+    earliest(observed_at_.value_or(options_.clock->Now()) + kReadingInterval);
+  }
+  return due;
+}
+
+void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
+  const ResourceAllocation& request = m->account->requested;
+  ResourceAllocation freed = ledger_->leaving();
+  // What leaves already is enough, once it is gone.
+  if (ledger_->Fits(request, freed)) return;
+  std::vector<ManagedPtr> victims;
+  for (const ManagedPtr& standby : standbys_) {
+    if (standby->account == nullptr) continue;
+    Status s = ledger_->util().Add(standby->account->reserved, &freed);
+    assert(s.ok());
+    (void)s;
+    victims.push_back(standby);
+    if (!ledger_->Fits(request, freed)) continue;
+    for (const ManagedPtr& victim : victims) EvictLocked(victim);
+    return;
+  }
+  if (m->load_options.frees_own && !m->pressed && options_.on_pressure) {
+    m->pressed = true;
+    effects_.Push([told = options_.on_pressure, id = m->id()] { told(id); });
+  }
+}
+
+void BasicManager::ReleaseLocked(const ManagedPtr& m) {
+  m->waiting = false;
+  if (m->account == nullptr) return;
+  ledger_->Release(m->account.get());
+  m->account.reset();
+  load_queue_.NotifyChange();
+  load_queue_.ForEachWaiting([](const ManagedPtr& w) { w->pressed = false; });
+}
+
+// --------------------------------------------------------------- measurement
+
+uint64_t BasicManager::ReadSelfRam() const {
+  return options_.meter == nullptr || !ledger_ ? 0
+                                               : options_.meter->ReadSelfRam();
+}
+
+void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
+                                   uint64_t self_ram) {
+  if (self_ram == 0) return;
+  if (work == Work::kUnload) {
+    if (m->account) ledger_->BeginUnload(m->account.get(), self_ram);
+    return;
+  }
+  if (!m->account) m->account = std::make_unique<ResourceAccount>();
+  ledger_->BeginLoad(m->account.get(), self_ram);
+}
+
+void BasicManager::EndLoadLocked(const ManagedPtr& m, uint64_t self_ram) {
+  if (m->account && self_ram != 0) {
+    ledger_->EndLoad(m->account.get(), self_ram);
+  }
+}
+
+void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
+  if (!m->account) return;
+  ResourceAccount& account = *m->account;
+  ledger_->SetPhase(&account, Phase::kResident);
+  const int64_t ram = account.measured.empty() ? 0 : account.measured[0];
+  if (account.exclusive && ram > 0) {
+    footprints_.Learn(
+        {m->id().name, kMain,
+         ledger_->util().GetQuantity({kMain, 0, kRam}, account.estimated),
+         static_cast<uint64_t>(ram)});
+  }
+  // Most versions of a process with many are small and say nothing: they pay
+  // for no account.
+  const bool trivial = account.reserved.empty() && account.estimated.empty() &&
+                       ram < static_cast<int64_t>(Footprints::kNoiseBytes) / 8;
+  if (!trivial) return;
+  ledger_->Release(&account);
+  m->account.reset();
+}
+
+void BasicManager::EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram) {
+  if (m->account && self_ram != 0) {
+    ledger_->EndUnload(m->account.get(), self_ram);
+  }
+  ReleaseLocked(m);
+}
+
+// ------------------------------------------------------------------- standbys
+
+void BasicManager::DrainedLocked(const ManagedPtr& m) {
+  if (!m->keep_drained || stopped_) {
+    QueueUnloadLocked(m);
+    return;
+  }
+  m->standby = true;
+  standbys_.push_back(m);
+  // It can go now, if it must.
+  load_queue_.NotifyChange();
+  if (options_.on_standby) {
+    effects_.Push(
+        [told = options_.on_standby, id = m->id(),
+         incarnation = m->harness.incarnation()] { told(id, incarnation); });
+  }
+}
+
+void BasicManager::EvictLocked(const ManagedPtr& m) {
+  m->standby = false;
+  m->keep_drained = false;
+  std::erase(standbys_, m);
+  QueueUnloadLocked(m);
+}
+
+void BasicManager::EvictStandby(const ServableId& id) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr) return;
+  m->keep_drained = false;
+  if (m->standby) EvictLocked(m);
+}
+
+void BasicManager::EvictStandbys() {
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& [name, versions] : streams_) {
+    for (const auto& m : versions) m->keep_drained = false;
+  }
+  while (!standbys_.empty()) EvictLocked(ManagedPtr(standbys_.front()));
+}
+
+// ------------------------------------------------------------------- look-ups
+
+void BasicManager::SetLimits(const std::vector<uint64_t>& limits) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (!ledger_) return;
+  ledger_->SetLimits(limits);
+  load_queue_.NotifyChange();
+  load_queue_.ForEachWaiting([](const ManagedPtr& w) { w->pressed = false; });
+  AdmitLoadsLocked();
+}
+
+std::string BasicManager::ExplainWait(const ServableId& id) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr || !m->waiting) return "";
+  const std::string why = ledger_->Shortage(m->account->requested);
+  return why.empty() ? "It fits and waits for its turn" : why;
+}
+
+bool BasicManager::FitsWithout(const ServableId& id,
+                               const std::vector<ServableId>& others) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr || !m->waiting) return false;
+  ResourceAllocation freed = ledger_->leaving();
+  for (const ServableId& other : others) {
+    ManagedPtr o = FindLocked(other);
+    if (o == nullptr || o->account == nullptr) continue;
+    if (!ledger_->util().Add(o->account->reserved, &freed).ok()) return false;
+  }
+  return ledger_->Fits(m->account->requested, freed);
+}
+
+void BasicManager::SetLoadRetries(const ServableId& id, int max_retries) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m != nullptr) m->load_options.max_num_load_retries = max_retries;
+}
+
+std::unique_ptr<Loader> BasicManager::RenewLoader(const ServableId& id) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr || m->harness.loader() == nullptr) return nullptr;
+  return m->harness.loader()->Renew();
+}
+
+std::vector<Footprint> BasicManager::ExportFootprints() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return footprints_.Export();
+}
+
+void BasicManager::ImportFootprints(const std::vector<Footprint>& footprints) {
+  std::lock_guard<std::mutex> lock(mu_);
+  footprints_.Import(footprints);
+}
+
+}  // namespace aspired

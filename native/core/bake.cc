@@ -1,0 +1,105 @@
+// Bakes of AspiredVersionsManager: a new version proves itself while the one
+// before it is still there.
+//
+// The core keeps the old version and knows how to go back. Whether the new one
+// is good is judged by whoever counts its requests.
+#include <utility>
+
+#include "core/aspired_versions_manager.h"
+
+namespace aspired {
+
+bool AspiredVersionsManager::BakesLocked(const Stream& stream) const {
+  return stream.intent == nullptr ? options_.bake
+                                  : stream.intent->bake.value_or(options_.bake);
+}
+
+// What a bake may go back to: of the versions that are loaded and not aspired
+// any more the one that was dropped last; one that has proved itself first.
+std::optional<int64_t> AspiredVersionsManager::LastGoodLocked(
+    const Stream& stream) const {
+  std::optional<int64_t> best;
+  std::pair<bool, uint64_t> best_rank;
+  for (const auto& [version, state] : basic_->GetStates(stream.name)) {
+    const Record& record = stream.records.at(version);
+    if (record.aspired || record.bad || state != HarnessState::kReady) continue;
+    const std::pair rank{record.baked, record.dropped};
+    if (!best || rank > best_rank) {
+      best = version;
+      best_rank = rank;
+    }
+  }
+  return best;
+}
+
+void AspiredVersionsManager::UpdateBakeLocked(Stream& stream) {
+  stream.bake_previous.reset();
+  if (closing_) return;
+  const bool bakes = BakesLocked(stream);
+  bool any = false;
+  for (const auto& [version, state] : basic_->GetStates(stream.name)) {
+    Record& record = stream.records.at(version);
+    if (!record.aspired || state != HarnessState::kReady) continue;
+    if (!record.baked && !record.baking) {
+      const auto previous =
+          bakes ? LastGoodLocked(stream) : std::optional<int64_t>();
+      // The first version has nothing to be compared with or go back to.
+      if (!previous || !options_.on_bake) {
+        record.baked = true;
+        continue;
+      }
+      record.baking = true;
+      const ServableId id{stream.name, version};
+      basic_->PushEffect([told = options_.on_bake, id, previous = *previous,
+                          incarnation = basic_->GetSnapshot(id)->incarnation] {
+        told(id, incarnation, previous);
+      });
+    }
+    any |= record.baking;
+  }
+  if (any) stream.bake_previous = LastGoodLocked(stream);
+}
+
+Status AspiredVersionsManager::FinishBake(const ServableId& id,
+                                          uint64_t incarnation,
+                                          Status verdict) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    const Status not_on(ErrorCode::kIllegalTransition,
+                        id.ToString() + " is not in that bake");
+    auto it = streams_.find(id.name);
+    if (closing_ || it == streams_.end()) return not_on;
+    Stream& stream = *it->second;
+    auto found = stream.records.find(id.version);
+    const auto now = basic_->GetSnapshot(id);
+    if (found == stream.records.end() || !found->second.baking || !now ||
+        now->incarnation != incarnation || now->state != HarnessState::kReady) {
+      return not_on;
+    }
+    Record& record = found->second;
+    if (!verdict.ok() && !LastGoodLocked(stream)) {
+      record.baking = false;
+      record.baked = true;
+      return Status(ErrorCode::kIllegalTransition,
+                    id.ToString() +
+                        " failed its bake, and there is nothing to "
+                        "go back to: it stays");
+    }
+    record.baking = false;
+    if (verdict.ok()) {
+      record.baked = true;
+    } else {
+      record.bad = true;
+      record.last_error = verdict;
+      BasicManager::UnloadOptions options;
+      options.verdict = std::move(verdict);
+      basic_->UnloadServable(id, std::move(options), nullptr);
+    }
+    MarkDirtyLocked(stream);
+  }
+  basic_->Flush();
+  Wake();
+  return Status::Ok();
+}
+
+}  // namespace aspired

@@ -1,0 +1,336 @@
+#include "core/resource_ledger.h"
+
+#include <algorithm>
+#include <cassert>
+#include <limits>
+#include <map>
+#include <utility>
+
+namespace aspired {
+namespace {
+
+using Phase = ResourceAccount::Phase;
+
+std::map<std::string, uint32_t> InstancesIn(const ResourceAllocation& limits) {
+  std::map<std::string, uint32_t> instances;
+  for (const auto& entry : limits.entries) {
+    uint32_t& count = instances[entry.resource.device];
+    count = std::max(count, entry.resource.instance.value_or(0) + 1);
+  }
+  return instances;
+}
+
+uint64_t SaturatingAdd(uint64_t a, uint64_t b) {
+  return a > std::numeric_limits<uint64_t>::max() - b
+             ? std::numeric_limits<uint64_t>::max()
+             : a + b;
+}
+
+uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+// The part of a reservation that is not known to be in use.
+uint64_t Outstanding(uint64_t reserved, int64_t measured) {
+  return Minus(reserved, static_cast<uint64_t>(std::max<int64_t>(measured, 0)));
+}
+
+std::string Bytes(uint64_t quantity) { return FormatQuantity(kRam, quantity); }
+
+}  // namespace
+
+ResourceLedger::ResourceLedger(const ResourceAllocation& limits)
+    : util_(InstancesIn(limits)) {
+  for (const auto& entry : limits.entries) {
+    assert(entry.resource.instance.has_value());
+    Device device;
+    device.resource = entry.resource;
+    device.limit = entry.quantity;
+    devices_.push_back(std::move(device));
+  }
+  last_self_.resize(devices_.size());
+}
+
+std::optional<size_t> ResourceLedger::IndexOf(const Resource& bound) const {
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    if (devices_[i].resource == bound) return i;
+  }
+  return std::nullopt;
+}
+
+Status ResourceLedger::Verify(const ResourceAllocation& estimate) const {
+  if (Status s = util_.VerifyValidity(estimate); !s.ok()) {
+    return Status(ErrorCode::kInvalidEstimate,
+                  "The estimate " + estimate.ToString() +
+                      " cannot be accounted: " + std::string(s.message()));
+  }
+  for (const auto& entry : estimate.entries) {
+    const bool known = std::any_of(
+        devices_.begin(), devices_.end(), [&entry](const Device& device) {
+          return device.resource.device == entry.resource.device &&
+                 device.resource.kind == entry.resource.kind;
+        });
+    if (known) continue;
+    return Status(ErrorCode::kInvalidEstimate,
+                  "The estimate " + estimate.ToString() +
+                      " cannot be accounted: " + entry.resource.ToString() +
+                      " has no limit here");
+  }
+  return Status::Ok();
+}
+
+void ResourceLedger::SetLimits(const std::vector<uint64_t>& limits) {
+  for (size_t i = 0; i < devices_.size() && i < limits.size(); ++i) {
+    devices_[i].limit = limits[i];
+  }
+}
+
+bool ResourceLedger::Observe(const std::vector<DeviceReading>& readings) {
+  bool more = false;
+  for (size_t i = 0; i < devices_.size() && i < readings.size(); ++i) {
+    Device& device = devices_[i];
+    const DeviceReading& now = readings[i];
+    more |= !device.reading || device.reading->status.ok() != now.status.ok() ||
+            now.used < device.reading->used ||
+            now.total > device.reading->total;
+    device.reading = now;
+    // Main memory is attributed at the ends of loads, which is sharper.
+    if (i > 0 && now.status.ok()) {
+      Attribute(i, static_cast<int64_t>(now.self.value_or(now.used)));
+    }
+  }
+  std::erase_if(works_, [](const Work& work) { return work.ended; });
+  return more;
+}
+
+// ------------------------------------------------------------------ admission
+
+ResourceAllocation ResourceLedger::Capacity() const {
+  ResourceAllocation capacity;
+  for (const Device& device : devices_) {
+    uint64_t most = device.limit;
+    if (device.reading && device.reading->status.ok()) {
+      most = std::min(most, device.reading->total);
+    }
+    capacity.entries.push_back({device.resource, most});
+  }
+  return capacity;
+}
+
+ResourceAllocation ResourceLedger::Available(
+    const ResourceAllocation& freed) const {
+  ResourceAllocation available;
+  for (const Device& device : devices_) {
+    const uint64_t back = util_.GetQuantity(device.resource, freed);
+    uint64_t left =
+        Minus(SaturatingAdd(Minus(device.limit, device.reserved), back),
+              Minus(device.reserved, device.limit));
+    if (device.reading) {
+      const DeviceReading& r = *device.reading;
+      const uint64_t taken = SaturatingAdd(r.used, device.outstanding);
+      const uint64_t really =
+          r.status.ok() ? Minus(SaturatingAdd(r.total, back), taken) : 0;
+      left = std::min(left, really);
+    }
+    available.entries.push_back({device.resource, left});
+  }
+  return available;
+}
+
+std::string ResourceLedger::NeverFits(const ResourceAllocation& request) const {
+  return util_.DescribeShortage(request, Capacity());
+}
+
+std::string ResourceLedger::Shortage(const ResourceAllocation& request) const {
+  std::string text = util_.DescribeShortage(request, Available({}));
+  if (text.empty()) return text;
+  for (const Device& device : devices_) {
+    const bool asked = std::any_of(
+        request.entries.begin(), request.entries.end(),
+        [&device](const auto& entry) {
+          return entry.resource.device == device.resource.device &&
+                 (!entry.resource.instance ||
+                  entry.resource.instance == device.resource.instance);
+        });
+    if (!asked) continue;
+    text += "; " + device.resource.ToString() + ": limit " +
+            Bytes(device.limit) + ", reserved " + Bytes(device.reserved);
+    if (!device.reading) continue;
+    const DeviceReading& r = *device.reading;
+    text += r.status.ok()
+                ? ", in use by all " + Bytes(r.used) + " of " + Bytes(r.total) +
+                      ", promised and not used " + Bytes(device.outstanding)
+                : ", " + std::string(r.status.message());
+  }
+  return text;
+}
+
+uint64_t ResourceLedger::AvailableOn(size_t device) const {
+  return Available({}).entries[device].quantity;
+}
+
+bool ResourceLedger::Fits(const ResourceAllocation& request,
+                          const ResourceAllocation& freed) const {
+  return util_.Place(request, Available(freed)).has_value();
+}
+
+bool ResourceLedger::FitsAtRest(const ResourceAllocation& request) const {
+  ResourceAllocation transit;
+  for (const Device& device : devices_) {
+    transit.entries.push_back({device.resource, device.transit});
+  }
+  return Fits(request, transit);
+}
+
+bool ResourceLedger::Reserve(ResourceAccount* account) {
+  assert(account->reserved.empty());
+  auto placed = util_.Place(account->requested, Available({}));
+  if (!placed) return false;
+  account->reserved = std::move(*placed);
+  account->phase = Phase::kLoading;
+  AddReserved(*account, +1);
+  return true;
+}
+
+void ResourceLedger::AddReserved(const ResourceAccount& account, int sign) {
+  const auto apply = [sign](uint64_t* sum, uint64_t quantity) {
+    *sum = sign > 0 ? *sum + quantity : Minus(*sum, quantity);
+  };
+  for (const auto& entry : account.reserved.entries) {
+    const auto index = IndexOf(entry.resource);
+    if (!index) continue;
+    Device& device = devices_[*index];
+    const int64_t measured =
+        *index < account.measured.size() ? account.measured[*index] : 0;
+    apply(&device.reserved, entry.quantity);
+    apply(&device.outstanding, Outstanding(entry.quantity, measured));
+    if (account.phase != Phase::kResident) {
+      apply(&device.transit, entry.quantity);
+    }
+  }
+  if (account.phase != Phase::kLeaving) return;
+  Status s = sign > 0 ? util_.Add(account.reserved, &leaving_)
+                      : util_.Subtract(account.reserved, &leaving_);
+  assert(s.ok());
+  (void)s;
+}
+
+void ResourceLedger::SetPhase(ResourceAccount* account, Phase phase) {
+  if (account->phase == phase) return;
+  AddReserved(*account, -1);
+  account->phase = phase;
+  AddReserved(*account, +1);
+}
+
+void ResourceLedger::Release(ResourceAccount* account) {
+  std::erase_if(
+      works_, [account](const Work& work) { return work.account == account; });
+  ForgetMeasured(account);
+  AddReserved(*account, -1);
+  account->reserved.entries.clear();
+  account->phase = Phase::kIdle;
+}
+
+void ResourceLedger::ForgetMeasured(ResourceAccount* account) {
+  AddReserved(*account, -1);
+  for (size_t i = 0; i < account->measured.size(); ++i) {
+    devices_[i].measured -= account->measured[i];
+  }
+  account->measured.clear();
+  AddReserved(*account, +1);
+}
+
+// ---------------------------------------------------------------- measurement
+
+uint64_t ResourceLedger::ReservedOn(const ResourceAccount& account,
+                                    size_t device) const {
+  return util_.GetQuantity(devices_[device].resource, account.reserved);
+}
+
+bool ResourceLedger::HoldsDeviceMemory(const ResourceAccount& account) const {
+  for (size_t i = 1; i < devices_.size(); ++i) {
+    if (ReservedOn(account, i) > 0) return true;
+  }
+  return false;
+}
+
+void ResourceLedger::AddMeasured(ResourceAccount* account, size_t device,
+                                 int64_t bytes) {
+  if (bytes == 0) return;
+  if (account->measured.empty()) account->measured.resize(devices_.size());
+  Device& d = devices_[device];
+  const uint64_t reserved = ReservedOn(*account, device);
+  int64_t& measured = account->measured[device];
+  if (reserved > 0) {
+    d.outstanding = Minus(d.outstanding, Outstanding(reserved, measured));
+  }
+  measured += bytes;
+  d.measured += bytes;
+  if (reserved > 0) d.outstanding += Outstanding(reserved, measured);
+}
+
+void ResourceLedger::Attribute(size_t device, int64_t self) {
+  const std::optional<int64_t> last = std::exchange(last_self_[device], self);
+  if (!last || *last == self) return;
+  const int64_t delta = self - *last;
+  // Growth belongs to loads, shrinking to unloads; what fits neither belongs to
+  // the rest of the process.
+  const auto weight = [this, device, delta](const Work& work) -> double {
+    if (work.load != (delta > 0) || (work.ended && device == 0)) return 0;
+    if (device > 0 && ReservedOn(*work.account, device) == 0) return 0;
+    if (delta > 0) {
+      return 1.0 + static_cast<double>(ReservedOn(*work.account, device));
+    }
+    return work.account->measured.empty()
+               ? 0
+               : static_cast<double>(
+                     std::max<int64_t>(work.account->measured[device], 0));
+  };
+  double sum = 0;
+  for (const Work& work : works_) sum += weight(work);
+  if (sum <= 0) return;
+  for (const Work& work : works_) {
+    const double share = weight(work) / sum;
+    auto bytes = static_cast<int64_t>(static_cast<double>(delta) * share);
+    // An unload gives back what was counted, not more.
+    if (bytes < 0) bytes = std::max(bytes, -work.account->measured[device]);
+    AddMeasured(work.account, device, bytes);
+  }
+}
+
+void ResourceLedger::BeginLoad(ResourceAccount* account, uint64_t self_ram) {
+  Attribute(0, static_cast<int64_t>(self_ram));
+  account->exclusive = works_.empty();
+  for (Work& work : works_) work.account->exclusive = false;
+  works_.push_back({account, /*load=*/true});
+}
+
+void ResourceLedger::EndLoad(ResourceAccount* account, uint64_t self_ram) {
+  Attribute(0, static_cast<int64_t>(self_ram));
+  EndWork(account, HoldsDeviceMemory(*account));
+}
+
+void ResourceLedger::BeginUnload(ResourceAccount* account, uint64_t self_ram) {
+  Attribute(0, static_cast<int64_t>(self_ram));
+  for (Work& work : works_) work.account->exclusive = false;
+  works_.push_back({account, /*load=*/false});
+}
+
+void ResourceLedger::EndUnload(ResourceAccount* account, uint64_t self_ram) {
+  Attribute(0, static_cast<int64_t>(self_ram));
+  EndWork(account, false);
+}
+
+void ResourceLedger::EndWork(ResourceAccount* account, bool keep) {
+  for (Work& work : works_) {
+    if (work.account == account) work.ended = true;
+  }
+  if (keep) return;
+  std::erase_if(
+      works_, [account](const Work& work) { return work.account == account; });
+}
+
+bool ResourceLedger::wants_reading() const {
+  return std::any_of(works_.begin(), works_.end(),
+                     [](const Work& work) { return work.ended; });
+}
+
+}  // namespace aspired

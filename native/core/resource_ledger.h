@@ -1,0 +1,147 @@
+// ResourceLedger: who has what of the memory of this host, and what is left.
+//
+// Three numbers for each version and device. Estimated: what its loader said.
+// Reserved: what was set aside for it before its load, the estimate corrected
+// by experience (see Footprints). Measured: by how much the memory of this
+// process grew during its load; loads that overlap share what grew in
+// proportion to their reservations.
+//
+// A reservation is made when it fits twice: into the limit, beside all other
+// reservations; and into what the device really has left, after what everybody
+// uses and after what is reserved here and not used yet. So neither a wrong
+// estimate nor another process leads to more promises than there is memory. The
+// sum of the reservations never exceeds a limit, unless the limit was lowered
+// below it.
+//
+// Devices are those of the limits: index 0 is main memory, then the CUDA
+// devices, as in MemoryMeter. An account must not die while it holds a
+// reservation or its load or unload is under way: Release() first.
+//
+// Not thread-safe: guarded by the mutex of the manager that owns it. Makes no
+// system call: readings are given to it.
+//
+// Source: TensorFlow Serving, resources/resource_tracker.h, which knows
+// estimates only.
+#ifndef ASPIRED_CORE_RESOURCE_LEDGER_H_
+#define ASPIRED_CORE_RESOURCE_LEDGER_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/status.h"
+#include "resources/memory_meter.h"
+#include "resources/resource.h"
+#include "resources/resource_util.h"
+
+namespace aspired {
+
+// What one version has.
+struct ResourceAccount {
+  enum class Phase : uint8_t {
+    kIdle,
+    kLoading,
+    kResident,
+    kLeaving,  // it drains or is being unloaded
+  };
+  ResourceAllocation estimated;
+  ResourceAllocation requested;
+  // Bound; empty when nothing is held.
+  ResourceAllocation reserved;
+  // Bytes by device; empty: nothing worth counting.
+  std::vector<int64_t> measured;
+  Phase phase = Phase::kIdle;
+  // No other load or unload was under way during its load: what was measured
+  // is its own.
+  bool exclusive = true;
+};
+
+class ResourceLedger {
+ public:
+  // One device of the ledger, in bytes.
+  struct Device {
+    Resource resource;  // bound
+    uint64_t limit = 0;
+    uint64_t reserved = 0;
+    int64_t measured = 0;  // of all versions
+    // The part of `reserved` that is not known to be in use.
+    uint64_t outstanding = 0;
+    // The part of `reserved` whose versions load or leave.
+    uint64_t transit = 0;
+    std::optional<DeviceReading> reading;
+  };
+
+  // `limits`: bound, main memory first; UINT64_MAX: no limit but the device.
+  explicit ResourceLedger(const ResourceAllocation& limits);
+
+  const ResourceUtil& util() const { return util_; }
+  const std::vector<Device>& devices() const { return devices_; }
+  std::optional<size_t> IndexOf(const Resource& bound) const;
+
+  // kInvalidEstimate when the ledger does not have these devices.
+  Status Verify(const ResourceAllocation& estimate) const;
+
+  // By index; what is reserved stays so.
+  void SetLimits(const std::vector<uint64_t>& limits);
+  // New readings; true when more may fit than before.
+  bool Observe(const std::vector<DeviceReading>& readings);
+
+  // Why the request can never be granted under these limits, with the
+  // arithmetic; empty when it can.
+  std::string NeverFits(const ResourceAllocation& request) const;
+  // Why it is not granted now; empty when it would be.
+  std::string Shortage(const ResourceAllocation& request) const;
+  uint64_t AvailableOn(size_t device) const;
+  // Whether it would fit, were `freed` (bound) given back.
+  bool Fits(const ResourceAllocation& request,
+            const ResourceAllocation& freed = {}) const;
+  // Whether it would fit, were all that loads or leaves gone.
+  bool FitsAtRest(const ResourceAllocation& request) const;
+  // What is reserved for versions that leave: what is certain to come back.
+  const ResourceAllocation& leaving() const { return leaving_; }
+
+  // Sets `account->reserved`, and its phase to kLoading. REQUIRES: nothing is
+  // reserved for it.
+  bool Reserve(ResourceAccount* account);
+  void SetPhase(ResourceAccount* account, ResourceAccount::Phase phase);
+  // Gives all back, and forgets what was measured.
+  void Release(ResourceAccount* account);
+  // What a failed attempt took is with the system again.
+  void ForgetMeasured(ResourceAccount* account);
+
+  // Around each load and unload. `self_ram`: see MemoryMeter::ReadSelfRam().
+  void BeginLoad(ResourceAccount* account, uint64_t self_ram);
+  void EndLoad(ResourceAccount* account, uint64_t self_ram);
+  void BeginUnload(ResourceAccount* account, uint64_t self_ram);
+  void EndUnload(ResourceAccount* account, uint64_t self_ram);
+  // A load has ended whose device memory is measured by the next Observe().
+  bool wants_reading() const;
+
+ private:
+  struct Work {
+    ResourceAccount* account;
+    bool load;
+    bool ended = false;
+  };
+
+  // What is left by limit and device, were `freed` given back.
+  ResourceAllocation Available(const ResourceAllocation& freed) const;
+  ResourceAllocation Capacity() const;
+  void Attribute(size_t device, int64_t self);
+  void AddMeasured(ResourceAccount* account, size_t device, int64_t bytes);
+  void AddReserved(const ResourceAccount& account, int sign);
+  void EndWork(ResourceAccount* account, bool keep);
+  bool HoldsDeviceMemory(const ResourceAccount& account) const;
+  uint64_t ReservedOn(const ResourceAccount& account, size_t device) const;
+
+  ResourceUtil util_;
+  std::vector<Device> devices_;
+  std::vector<std::optional<int64_t>> last_self_;  // by device
+  std::vector<Work> works_;
+  ResourceAllocation leaving_;
+};
+
+}  // namespace aspired
+
+#endif  // ASPIRED_CORE_RESOURCE_LEDGER_H_
