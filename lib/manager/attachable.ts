@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AttachedVersionsManager, type AttachOptions } from './attached.js';
+import { type MetricsSnapshot, mergeSnapshots, VersionMetrics } from './metrics.js';
+import type { VersionEntry } from './registry.js';
 import { ServableReader } from './servable-reader.js';
 
 /** The side of a manager that other threads see. */
@@ -36,6 +38,19 @@ export abstract class AttachableReader extends ServableReader {
     return this.token;
   }
 
+  /** What was counted in all threads. A request that was under way in a thread when that ended is none. */
+  protected override snapshotOf(entry: VersionEntry): MetricsSnapshot | undefined {
+    const own = super.snapshotOf(entry);
+    if (this.token === undefined) return own;
+    const others = this.counters(entry).map(([counters, isAttached]) => {
+      const snapshot = new VersionMetrics(counters).snapshot();
+      return isAttached ? snapshot : { ...snapshot, inFlight: 0 };
+    });
+    return others.length === 0 ? own : mergeSnapshots(own ? [own, ...others] : others);
+  }
+
   /** @internal Other threads may attach by this token from now on. */
   protected abstract share(token: string): void;
+  /** @internal What other threads counted, and whether they are still attached. */
+  protected abstract counters(entry: VersionEntry): readonly (readonly [Float64Array, boolean])[];
 }

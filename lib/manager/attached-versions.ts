@@ -11,6 +11,7 @@ import type { Loader, ServableId } from '../types.js';
 import { checkLoader } from './aspired-list.js';
 import { LoaderRunner } from './loader-runner.js';
 import type { ManagerSettings } from './manager-options.js';
+import { METRICS_LENGTH, VersionMetrics } from './metrics.js';
 import { type Registry, VersionEntry } from './registry.js';
 
 /** Epoch of a close that nobody waits for. */
@@ -219,6 +220,14 @@ export class AttachedVersions {
     return false;
   }
 
+  /** Counters that the manager sees. */
+  makeMetrics(entry: VersionEntry): VersionMetrics {
+    const counters = new Float64Array(METRICS_LENGTH);
+    const version = this.ofEntry.get(entry);
+    if (version) this.attachment.countIn(version.key, counters);
+    return new VersionMetrics(counters);
+  }
+
   /** The last lease of a closed entry is back. */
   drained(entry: VersionEntry): void {
     const version = this.ofEntry.get(entry);
@@ -318,6 +327,7 @@ export class AttachedVersions {
   /** Gives up what is here of a version that nobody holds any more. */
   private forget(version: AttachedVersion): void {
     this.versions.delete(version.key);
+    this.attachment.stopCounting(version.key);
     this.deferred.delete(version);
     this.stopLoading(version);
     const { entry, token } = version;

@@ -61,6 +61,8 @@ function checkAttachOptions(value: unknown) {
  * opens, closes, labels and aspires to arrives here by messages, in its order. A version is unloaded when no thread holds
  * it any more; a thread that ends, however it ends, holds nothing.
  *
+ * Requests are counted in the metrics of the manager, too, and so in its bakes.
+ *
  * It keeps no thread alive. After its manager closed, or close(), nothing is found any more (ERR_MANAGER_CLOSED); handles
  * that are held stay good until they are released, unless the drain deadline of the manager's close() passes.
  */
@@ -74,7 +76,11 @@ export class AttachedVersionsManager extends ServableReader implements Disposabl
   constructor(token: string, options: AttachOptions) {
     if (typeof token !== 'string' || token === '') throw invalidOption('token', 'an attach token', token);
     const { settings, loaders, loadRetryIntervalMs } = checkAttachOptions(options);
-    super(new Registry((entry) => this.versions.drained(entry)), settings.leakMask, settings.metrics);
+    const registry = new Registry(
+      (entry) => this.versions.drained(entry),
+      (entry) => this.versions.makeMetrics(entry),
+    );
+    super(registry, settings.leakMask, settings.metrics);
     this.ended = new Promise((resolve) => {
       this.onEnded = resolve;
     });

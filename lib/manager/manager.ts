@@ -319,6 +319,10 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
     this.core.share(token);
   }
 
+  protected override counters(entry: VersionEntry): readonly (readonly [Float64Array, boolean])[] {
+    return this.core.getCounters(entry.token);
+  }
+
   private withEntry(token: number, use: (entry: VersionEntry) => void): void {
     const entry = this.runner.entryOf(token);
     if (entry) use(entry);

@@ -113,6 +113,8 @@ export interface NativeManager {
   drained(name: string, version: number, epoch: number): void;
   /** Other threads may attach by this token from now on. */
   share(token: string): void;
+  /** What attachments counted of the version with this token: copies, and whether the attachment is still there. */
+  getCounters(token: number): readonly (readonly [counters: Float64Array, isAttached: boolean])[];
   setNumLoadThreads(count: number): void;
   setNumUnloadThreads(count: number): void;
   subscribe(on: boolean): void;
@@ -153,6 +155,9 @@ export interface NativeAttachment {
     token: string,
     dispatch: (kind: number, a: unknown, b: number) => void,
   ): readonly [intents: readonly NativeReaderIntent[], open: readonly NativeOpenServable[]] | undefined;
+  /** The manager reads what is counted of this version here, as it is and as it was at stopCounting() or the end. */
+  countIn(key: number, counters: Float64Array): void;
+  stopCounting(key: number): void;
   /** Answers a Close, once. */
   drained(epoch: number): void;
   /** Everything has drained, and nothing more is heard. */

@@ -117,6 +117,8 @@ void AttachmentWrap::Register(Napi::Env env, Napi::Object exports) {
               DefineClass(env, "NativeAttachment",
                           {
                               InstanceMethod<&W::Attach>("attach"),
+                              InstanceMethod<&W::CountIn>("countIn"),
+                              InstanceMethod<&W::StopCounting>("stopCounting"),
                               InstanceMethod<&W::Drained>("drained"),
                               InstanceMethod<&W::Detach>("detach"),
                           }));
@@ -162,6 +164,25 @@ Napi::Value AttachmentWrap::Attach(const Napi::CallbackInfo& info) {
   return out;
 }
 
+// (key, Float64Array)
+void AttachmentWrap::CountIn(const Napi::CallbackInfo& info) {
+  const auto key = static_cast<uint64_t>(VersionFrom(info[0]));
+  const auto words = info[1].As<Napi::Float64Array>();
+  if (group_ == nullptr || counters_.contains(key)) return;
+  // Its memory does not move, and stays while there is a reference.
+  if (group_->AddCounters(number_, key, words.Data(), words.ElementLength())) {
+    counters_[key] = Napi::Persistent(words.As<Napi::Object>());
+  }
+}
+
+// (key)
+void AttachmentWrap::StopCounting(const Napi::CallbackInfo& info) {
+  const auto key = static_cast<uint64_t>(VersionFrom(info[0]));
+  if (group_ == nullptr || !counters_.contains(key)) return;
+  group_->FreezeCounters(number_, key);
+  counters_.erase(key);
+}
+
 // (epoch)
 void AttachmentWrap::Drained(const Napi::CallbackInfo& info) {
   if (group_ == nullptr) return;
@@ -177,6 +198,7 @@ void AttachmentWrap::DetachNow() {
   // Cut first: nothing that the drains lead to comes back here.
   std::exchange(member_, nullptr)->Cut();
   std::exchange(group_, nullptr)->Detach(number_);
+  counters_.clear();
 }
 
 }  // namespace aspired::binding

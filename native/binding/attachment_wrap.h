@@ -10,6 +10,7 @@
 #define ASPIRED_BINDING_ATTACHMENT_WRAP_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -31,6 +32,8 @@ class AttachmentWrap final : public Napi::ObjectWrap<AttachmentWrap> {
   class Member;
 
   Napi::Value Attach(const Napi::CallbackInfo& info);
+  void CountIn(const Napi::CallbackInfo& info);
+  void StopCounting(const Napi::CallbackInfo& info);
   void Drained(const Napi::CallbackInfo& info);
   void Detach(const Napi::CallbackInfo& info);
 
@@ -40,6 +43,8 @@ class AttachmentWrap final : public Napi::ObjectWrap<AttachmentWrap> {
   std::shared_ptr<ReaderGroup> group_;  // null: never attached, or detached
   std::shared_ptr<Member> member_;
   uint64_t number_ = 0;
+  // Memory that the group reads, by key of the version.
+  std::map<uint64_t, Napi::ObjectReference> counters_;
   std::optional<EnvData::TeardownToken> teardown_;
 };
 

@@ -1,5 +1,6 @@
 #include "binding/manager_wrap.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -150,6 +151,7 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
               InstanceMethod<&W::SetNumUnloadThreads>("setNumUnloadThreads"),
               InstanceMethod<&W::Subscribe>("subscribe"),
               InstanceMethod<&W::Share>("share"),
+              InstanceMethod<&W::GetCounters>("getCounters"),
               InstanceMethod<&W::Step>("step"),
               InstanceMethod<&W::Join>("join"),
               InstanceMethod<&W::Ref>("ref"),
@@ -201,6 +203,24 @@ void ManagerWrap::Share(const Napi::CallbackInfo& info) {
   group_->StartSharing();
   manager_->ShareReaders();
   AttachTokens::Instance().Publish(attach_token_, group_);
+}
+
+// (token) -> [[Float64Array, isAttached], ...]: copies
+Napi::Value ManagerWrap::GetCounters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto all =
+      group_->CountersOf(static_cast<uint64_t>(VersionFrom(info[0])));
+  Napi::Array out = Napi::Array::New(env, all.size());
+  for (uint32_t i = 0; i < all.size(); ++i) {
+    const auto& [words, is_attached] = all[i];
+    auto copy = Napi::Float64Array::New(env, words.size());
+    std::copy(words.begin(), words.end(), copy.Data());
+    Napi::Array pair = Napi::Array::New(env, 2);
+    pair.Set(0u, copy);
+    pair.Set(1u, is_attached);
+    out.Set(i, pair);
+  }
+  return out;
 }
 
 // (name, versions, tokens, flags, errors | undefined, intent | undefined) ->

@@ -38,6 +38,11 @@ void ReaderGroup::Detach(uint64_t member) {
     auto node = members_.extract(member);
     if (node.empty()) return;
     detached = std::move(node.mapped());
+    for (auto& [key, entry] : entries_) {
+      for (CounterBlock& block : entry.counters) {
+        if (block.member == member) block.Freeze();
+      }
+    }
     for (auto it = closing_.begin(); it != closing_.end();) {
       Entry& entry = entries_.at(it->second);
       const uint64_t epoch = it->first;
@@ -99,6 +104,49 @@ void ReaderGroup::MemberDrained(uint64_t member, uint64_t epoch) {
     id = entry.id;
   }
   drained_(id, epoch);
+}
+
+// ------------------------------------------------------------------- counters
+
+std::vector<double> ReaderGroup::CounterBlock::Words() const {
+  if (live == nullptr) return kept;
+  // Its owner writes meanwhile.
+  const volatile double* from = live;
+  return std::vector<double>(from, from + length);
+}
+
+void ReaderGroup::CounterBlock::Freeze() {
+  kept = Words();
+  live = nullptr;
+}
+
+bool ReaderGroup::AddCounters(uint64_t member, uint64_t key,
+                              const double* words, size_t length) {
+  std::lock_guard<std::mutex> lock(mu_);
+  auto it = entries_.find(key);
+  if (it == entries_.end() || !members_.contains(member)) return false;
+  it->second.counters.push_back({member, words, length, {}});
+  return true;
+}
+
+void ReaderGroup::FreezeCounters(uint64_t member, uint64_t key) {
+  std::lock_guard<std::mutex> lock(mu_);
+  auto it = entries_.find(key);
+  if (it == entries_.end()) return;
+  for (CounterBlock& block : it->second.counters) {
+    if (block.member == member) block.Freeze();
+  }
+}
+
+std::vector<ReaderGroup::Counters> ReaderGroup::CountersOf(uint64_t key) const {
+  std::vector<Counters> all;
+  std::lock_guard<std::mutex> lock(mu_);
+  auto it = entries_.find(key);
+  if (it == entries_.end()) return all;
+  for (const CounterBlock& block : it->second.counters) {
+    all.push_back({block.Words(), members_.contains(block.member)});
+  }
+  return all;
 }
 
 // -------------------------------------------------------------------- readers

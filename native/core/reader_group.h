@@ -105,6 +105,21 @@ class ReaderGroup final : public Readers {
   // The version of this loader is being unloaded.
   void Gone(uint64_t key);
 
+  // Numbers in which a member counts what happens to a version, in memory of
+  // its own. It writes and others read without a lock: each number is right by
+  // itself.
+  struct Counters {
+    std::vector<double> words;
+    bool is_attached = false;
+  };
+  // False when the version is gone. The memory must stay until
+  // FreezeCounters() or Detach(); what it holds then is kept.
+  bool AddCounters(uint64_t member, uint64_t key, const double* words,
+                   size_t length);
+  void FreezeCounters(uint64_t member, uint64_t key);
+  // Copies of those of a version that is not gone.
+  std::vector<Counters> CountersOf(uint64_t key) const;
+
   // The manager is closing: members are told, and nobody attaches any more.
   // Drains are still waited for. A second call does nothing.
   void Shut();
@@ -123,6 +138,16 @@ class ReaderGroup final : public Readers {
  private:
   static constexpr uint64_t kOwner = 0;
 
+  struct CounterBlock {
+    uint64_t member = kOwner;
+    const double* live = nullptr;  // null: frozen
+    size_t length = 0;
+    std::vector<double> kept;
+
+    std::vector<double> Words() const;
+    void Freeze();
+  };
+
   // A version that was open since the sharing began, and is not gone.
   struct Entry {
     ServableId id;
@@ -131,6 +156,7 @@ class ReaderGroup final : public Readers {
     // Of the Close() that waits, and whose answers are missing; 0: none waits.
     uint64_t epoch = 0;
     std::vector<uint64_t> missing;
+    std::vector<CounterBlock> counters;
   };
   using Members = std::vector<std::shared_ptr<ReaderMember>>;
 

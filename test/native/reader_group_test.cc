@@ -234,6 +234,34 @@ TEST_F(ReaderGroupTest, ShutTellsMembersOnceAndTakesNoMore) {
   EXPECT_EQ(drained_, (Log{"m/1 5"}));
 }
 
+TEST_F(ReaderGroupTest, CountersOutliveTheMemberButNotTheVersion) {
+  group_.StartSharing();
+  const uint64_t a = Attach(a_);
+  const uint64_t b = Attach(b_);
+  double of_a[] = {0, 0};
+  double of_b[] = {0};
+  EXPECT_FALSE(group_.AddCounters(a, 11, of_a, 2)) << "not open yet";
+  group_.Open(v1_, loader1_);
+  EXPECT_TRUE(group_.AddCounters(a, 11, of_a, 2));
+  EXPECT_TRUE(group_.AddCounters(b, 11, of_b, 1));
+  of_a[1] = 7;
+  of_b[0] = 3;
+  group_.FreezeCounters(b, 11);
+  of_b[0] = 4;
+  auto counters = group_.CountersOf(11);
+  ASSERT_EQ(counters.size(), 2u);
+  EXPECT_EQ(counters[0].words, (std::vector<double>{0, 7}));
+  EXPECT_TRUE(counters[0].is_attached);
+  EXPECT_EQ(counters[1].words, (std::vector<double>{3}));
+  group_.Detach(a);
+  of_a[0] = 1;
+  counters = group_.CountersOf(11);
+  EXPECT_EQ(counters[0].words, (std::vector<double>{0, 7}));
+  EXPECT_FALSE(counters[0].is_attached);
+  group_.Gone(11);
+  EXPECT_TRUE(group_.CountersOf(11).empty());
+}
+
 TEST_F(ReaderGroupTest, AnEmptyIntentIsForgotten) {
   group_.StartSharing();
   group_.SetIntent("m", {{1}, {}, {}});

@@ -292,6 +292,39 @@ test('loaders that throw, or give no loader, are reported', async (t) => {
   assert.deepEqual(codes.sort(), ['m ERR_INVALID_LOADER', 'n ERR_INVALID_LOADER']);
 });
 
+test('requests of an attachment count in the metrics of the manager, also when it is gone', async (t) => {
+  const m = start(t);
+  await m.aspire('m', counted(1, 2));
+  const attached = attach(t, m);
+  const requests = (reader: { getServableMetrics: AttachedVersionsManager['getServableMetrics'] }): object[] =>
+    reader
+      .getServableMetrics('m')
+      .map(({ id, requests: ended, errors, inFlight }) => [id.version, ended, errors, inFlight]);
+  await m.manager.withServable('m', () => {});
+  for (let i = 0; i < 3; i++) await attached.withServable('m', () => {});
+  await assert.rejects(attached.withServable('m', () => Promise.reject(new Error('no'))));
+  let end = (): void => {};
+  const underWay = attached.withServable('m', () => new Promise<void>((resolveEnd) => (end = resolveEnd)));
+  assert.deepEqual(requests(m.manager), [
+    [2, 5, 1, 1],
+    [1, 0, 0, 0],
+  ]);
+  assert.deepEqual(requests(attached), [
+    [2, 4, 1, 1],
+    [1, 0, 0, 0],
+  ]);
+  end();
+  await underWay;
+  await attached.close();
+  assert.deepEqual(requests(m.manager), [
+    [2, 6, 1, 0],
+    [1, 0, 0, 0],
+  ]);
+  await m.aspire('m', counted(1));
+  await m.aspire('m', counted(2));
+  assert.deepEqual(requests(m.manager), [[2, 0, 0, 0]], 'a version that is loaded again starts at 0');
+});
+
 test('the manager closes: nothing is found, what is held is good until it is back, and then it is unloaded', async (t) => {
   const m = start(t);
   const mine = new CountingLoader(1);
