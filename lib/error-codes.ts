@@ -49,6 +49,9 @@ export const ERROR_CODES = {
   ERR_INVALID_ESTIMATE: { status: 'INVALID_ARGUMENT', meaning: 'A loader\'s estimate is no allocation of devices that this manager accounts.' },
   ERR_ESTIMATE_FAILED: { status: 'UNKNOWN', meaning: 'A loader\'s estimateResources threw or rejected; see cause.' },
   ERR_RESOURCE_EXHAUSTED: { status: 'RESOURCE_EXHAUSTED', meaning: 'A version can never fit the resources of this host.' },
+  ERR_DEVICE_NOT_FOUND: { status: 'NOT_FOUND', meaning: 'No CUDA device has this ordinal or UUID; the message lists those there are.' },
+  ERR_DEVICE_LOST: { status: 'UNAVAILABLE', meaning: 'A CUDA device fell off the bus, needs a reset, or its MIG instance was destroyed.' },
+  ERR_DEVICE_UNREADABLE: { status: 'UNAVAILABLE', meaning: 'Neither NVML nor the driver can tell the memory of a CUDA device now.' },
   ERR_INTERNAL: { status: 'INTERNAL', meaning: 'A broken invariant: please report it.' },
 } as const;
 

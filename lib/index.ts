@@ -8,12 +8,22 @@ export { AttachedVersionsManager, type AttachOptions } from './manager/attached.
 export type { BakeOptions } from './manager/bake-options.js';
 export type { BakeFigures, BakeReport } from './manager/bakes.js';
 export { ServableHandle } from './manager/handle.js';
-export { AspiredVersionsManager, type CloseResult, type ThreadStats } from './manager/manager.js';
+export { AspiredVersionsManager, type CloseResult } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';
+export type { ThreadStats } from './manager/manager-view.js';
 export type { LatencySummary } from './manager/metrics.js';
 export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
 export * from './onnx/index.js';
 export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';
+export type { Bytes } from './resources/bytes.js';
+export {
+  type CudaAbsence,
+  type CudaDevice,
+  type CudaInfo,
+  type CudaOptions,
+  getCudaDevices,
+} from './resources/cuda.js';
+export type * from './resources/types.js';
 export * from './sources/index.js';
 export type * from './types.js';

@@ -1,5 +1,7 @@
 // The public vocabulary: TensorFlow Serving's terms, spelled for TypeScript.
 import type { AspiredError } from './errors.js';
+import type { BakeOptions } from './manager/bake-options.js';
+import type { ResourceAllocation, ResourceReservation } from './resources/types.js';
 
 /** One version of one servable stream. `version` is a safe integer >= 0. */
 export interface ServableId {
@@ -58,6 +60,8 @@ export interface LoadContext {
   readonly signal: AbortSignal;
   /** 1 for the first attempt of an incarnation. */
   readonly attempt: number;
+  /** What is reserved for the servable; undefined when its loader gave no estimate and nothing is known of it. */
+  readonly reservation?: ResourceReservation | undefined;
 }
 
 /**
@@ -75,15 +79,16 @@ export type ValidateServable = (
   },
 ) => unknown;
 
-/** Quantities of one device and kind; a placeholder shape until the resource model lands: name to bytes. */
-export type ResourceAllocation = Readonly<Record<string, number>>;
-
 /**
  * Makes and unmakes the servable of one version. `load` and `unload` of one loader never overlap; `load` may be called
  * again after a failure (a retry), never after `unload`; `unload` is called once after a successful load that is done with.
+ * One exception: with `onInsufficientMemory: 'resource-preserving'` a version that was unloaded for one that then failed is
+ * loaded again by the same loader.
  */
 export interface Loader<T = unknown> {
-  /** Upper bound of what the servable will take. */
+  /**
+   * Upper bound of what the servable will take, asked for before the load. A failure is retried like a failed load.
+   */
   estimateResources?(): ResourceAllocation | Promise<ResourceAllocation>;
   /** Makes the servable. Anything but undefined is a servable. */
   load(context: LoadContext): T | Promise<T>;
@@ -114,10 +119,41 @@ export type AspiredVersion<T = unknown> =
  */
 export type ContentChange = 'refuse' | 'reload';
 
-/** Intent that goes with a list. What is not given stays as it was. */
-export interface AspiredVersionsOptions {
-  /** Policy of this servable from now on; until one is given, the manager's. */
+/** Versions that are dropped and stay loaded, closed to readers. */
+export interface StandbyOptions {
+  /** How many: the last ones that were dropped. @default 1 */
+  readonly versions?: number;
+  /** For how long: '30m', or milliseconds. @default until their memory is needed */
+  readonly for?: string | number;
+}
+
+/** What is said of one servable, whoever sends its lists. What is not given stays as it was, or as the manager has it. */
+export interface ServableOptions {
+  /** Policy of this servable from now on. It is asked anew at once. */
   readonly aspiredVersionPolicy?: AspiredVersionPolicyOption;
+  /** Loads with a higher priority get slots and memory first; then the older ones. @default 0 */
+  readonly priority?: number;
+  /**
+   * What happens when old and new version cannot be resident together: `'wait'` until memory comes free;
+   * `'resource-preserving'`: the old ones go first, if that makes room. Nothing of the servable is available then until the
+   * new version is; should it fail, the last good one is loaded again. @default 'wait'
+   */
+  readonly onInsufficientMemory?: 'wait' | 'resource-preserving';
+  /**
+   * Keeps versions that are dropped resident, so that aspiring to them again takes no load. They are the first to go when
+   * memory is needed, oldest first; and when nothing is aspired to any more. @default false
+   */
+  readonly standby?: StandbyOptions | false;
+  /** Watches a new version while the old one stays, and goes back by itself. @default false */
+  readonly bake?: BakeOptions | false;
+  /** Runs before a version becomes Available, and can refuse it. @default false */
+  readonly validate?: ValidateServable | false;
+  /** What becomes of a version whose content changed in place. @default 'refuse' */
+  readonly onContentChange?: ContentChange;
+}
+
+/** Intent that goes with a list. What is not given stays as it was. */
+export interface AspiredVersionsOptions extends ServableOptions {
   /** All labels of the servable: label to version. Replaces the earlier ones. */
   readonly labels?: Readonly<Record<string, number>>;
   /** The version a plain name resolves to; null takes the primary away. */
@@ -195,4 +231,12 @@ export interface ServableVersionState {
   readonly nextRetryAt?: number;
   /** Handles held in this isolate. */
   readonly leases: number;
+  /** Why it is LoadRequested and not Loading: it waits for memory, with the arithmetic. */
+  readonly waiting?: string;
+  /** Dropped, and kept resident for a way back. */
+  readonly standby: boolean;
+  /** In its bake. */
+  readonly baking: boolean;
+  /** It failed its bake, and is not tried again before it is aspired to with another loader, or its content changes. */
+  readonly bad: boolean;
 }

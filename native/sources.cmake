@@ -21,7 +21,10 @@ set(ASPIRED_CORE_SOURCES
   native/core/share_readers.cc
   native/core/standby.cc
   native/core/status.cc
-  native/engine/dynamic_library.cc
+  native/cuda/cuda_devices.cc
+  native/cuda/cuda_library.cc
+  native/cuda/nvml_library.cc
+  native/cuda/visible_devices.cc
   native/engine/engine_activity.cc
   native/engine/engine_thread.cc
   native/engine/heap.cc
@@ -39,8 +42,10 @@ set(ASPIRED_CORE_SOURCES
   native/engine/value_info.cc
   native/host/cgroup_memory.cc
   native/host/device_meters.cc
+  native/host/dynamic_library.cc
   native/host/host_memory.cc
   native/host/kept_file.cc
+  native/host/own_process.cc
   native/host/system_memory.cc
   native/policy/aspired_version_policy.cc
   native/policy/availability_preserving_policy.cc
@@ -55,6 +60,7 @@ set(ASPIRED_BINDING_SOURCES
   native/binding/attach_tokens.cc
   native/binding/attachment_wrap.cc
   native/binding/convert.cc
+  native/binding/cuda_info.cc
   native/binding/env_data.cc
   native/binding/executor_external.cc
   native/binding/js_link.cc
@@ -86,12 +92,14 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_slots_test.cc
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
+  test/native/cuda_devices_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
   test/native/host_memory_test.cc
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
+  test/native/own_process_test.cc
   test/native/reader_group_stress_test.cc
   test/native/reader_group_test.cc
   test/native/resource_util_test.cc
@@ -106,5 +114,6 @@ set(ASPIRED_TEST_SOURCES
   test/native/test_util/test_avm.cc
   test/native/test_util/test_manager.cc
   test/native/thread_pool_test.cc
+  test/native/visible_devices_test.cc
   test/native/work_threads_test.cc
 )

@@ -18,7 +18,8 @@ const MAY_INCLUDE = {
   resources: ['resources/', 'core/status.h'],
   host: ['host/', 'resources/', 'core/status.h'],
   core: ['core/', 'policy/', 'concurrency/', 'resources/'],
-  engine: ['engine/', 'concurrency/', 'core/'],
+  cuda: ['cuda/', 'host/', 'resources/', 'concurrency/', 'core/status.h'],
+  engine: ['engine/', 'host/', 'concurrency/', 'core/'],
 };
 const JAVASCRIPT_HEADER = /^(napi\.h|node_api.*|js_native_api.*|node\.h|node_.*|uv\.h|v8.*|uv\/.*)$/;
 const ONNX_WORD = /onnx|\bOrt[A-Z]\w*|\bort_/i;
@@ -28,7 +29,7 @@ function checkIncludes(file, folder) {
     if (folder !== 'binding' && JAVASCRIPT_HEADER.test(path)) {
       problems.push(`${file}: includes ${path}; JavaScript headers belong in native/binding only`);
     }
-    const ours = /^(concurrency|policy|resources|host|core|engine|binding)\//.test(path) || path.startsWith('.');
+    const ours = /^(concurrency|policy|resources|host|cuda|core|engine|binding)\//.test(path) || path.startsWith('.');
     const allowed = MAY_INCLUDE[folder];
     if (!ours || !allowed) continue;
     if (path.startsWith('.')) problems.push(`${file}: includes ${path}; paths are relative to native/`);

@@ -15,6 +15,8 @@ function sourcesBelow(folder) {
 }
 
 const native = sourcesBelow('native');
+// Programs and libraries of their own, which CMake knows by their folder.
+const isApart = (file) => /^test\/(device|native\/fake_cuda)\//.test(file);
 const isBinding = (file) => file.startsWith('native/binding/');
 const cmakeList = (name) => new RegExp(`(set\\(${name}\\n)([^)]*)(\\))`);
 const unquoted = (file) => `  ${file}\n`;
@@ -23,7 +25,7 @@ const unquoted = (file) => `  ${file}\n`;
 const LISTS = [
   ['native/sources.cmake', 'ASPIRED_CORE_SOURCES', native.filter((file) => !isBinding(file)), unquoted],
   ['native/sources.cmake', 'ASPIRED_BINDING_SOURCES', native.filter(isBinding), unquoted],
-  ['native/sources.cmake', 'ASPIRED_TEST_SOURCES', sourcesBelow('test'), unquoted],
+  ['native/sources.cmake', 'ASPIRED_TEST_SOURCES', sourcesBelow('test').filter((file) => !isApart(file)), unquoted],
   ['binding.gyp', '"sources"', native, (file) => `        "${file}",\n`, /("sources": \[\n)([^\]]*?)( *\])/],
 ];
 

@@ -3,7 +3,14 @@ import { AspiredError, messageOf } from '../errors.js';
 import type { NativeIntent } from '../native/binding.js';
 import { checkKeys, checkVersion, describe, invalidOption } from '../options.js';
 import type { AspiredVersion, AspiredVersionsOptions, Loader, ServableId } from '../types.js';
-import { checkPolicy } from './manager-options.js';
+import {
+  type CheckedServableOptions,
+  checkServableOptions,
+  type LocalSettings,
+  SERVABLE_KEYS,
+} from './servable-options.js';
+
+const INTENT_KEYS = [...SERVABLE_KEYS, 'labels', 'primary'];
 
 /** One element of a list that has been checked: a loader, or the error of a source. */
 export interface ListItem {
@@ -88,26 +95,21 @@ export function checkPrimary(value: unknown): number | null | undefined {
   return value === undefined || value === null ? value : checkVersion('primary', value);
 }
 
-/** The options that go with a list. */
-export function checkIntent(options: unknown): {
-  readonly native: NativeIntent | undefined;
+export interface CheckedIntent {
+  readonly native: NativeIntent;
   readonly labels: ReadonlyMap<string, number> | undefined;
   readonly primary: number | null | undefined;
-  readonly policy: ReturnType<typeof checkPolicy> | undefined;
-} {
-  if (options === undefined) return { native: undefined, labels: undefined, primary: undefined, policy: undefined };
-  checkKeys('options', options, ['aspiredVersionPolicy', 'labels', 'primary']);
+  readonly local: LocalSettings;
+  readonly policy: CheckedServableOptions['policy'];
+}
+
+/** The options that go with a list; undefined when there are none. */
+export function checkIntent(options: unknown): CheckedIntent | undefined {
+  if (options === undefined) return undefined;
+  checkKeys('options', options, INTENT_KEYS);
   const given = options as AspiredVersionsOptions;
   const labels = checkLabels(given.labels);
   const primary = checkPrimary(given.primary);
-  const policy =
-    given.aspiredVersionPolicy === undefined
-      ? undefined
-      : checkPolicy('aspiredVersionPolicy', given.aspiredVersionPolicy);
-  return {
-    native: { policy: policy?.number, labels: labels && [...labels], primary },
-    labels,
-    primary,
-    policy,
-  };
+  const { native, local, policy } = checkServableOptions(given);
+  return { native: { ...native, labels: labels && [...labels], primary }, labels, primary, local, policy };
 }

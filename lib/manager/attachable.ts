@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { NativeManager } from '../native/binding.js';
 import { AttachedVersionsManager, type AttachOptions } from './attached.js';
 import { type MetricsSnapshot, mergeSnapshots, VersionMetrics } from './metrics.js';
 import type { VersionEntry } from './registry.js';
@@ -6,6 +7,8 @@ import { ServableReader } from './servable-reader.js';
 
 /** The side of a manager that other threads see. */
 export abstract class AttachableReader extends ServableReader {
+  /** @internal */
+  protected abstract readonly core: NativeManager;
   private token: string | undefined;
 
   /**
@@ -32,7 +35,7 @@ export abstract class AttachableReader extends ServableReader {
     this.checkOpen();
     if (this.token === undefined) {
       const token = randomUUID();
-      this.share(token);
+      this.core.share(token);
       this.token = token;
     }
     return this.token;
@@ -42,15 +45,10 @@ export abstract class AttachableReader extends ServableReader {
   protected override snapshotOf(entry: VersionEntry): MetricsSnapshot | undefined {
     const own = super.snapshotOf(entry);
     if (this.token === undefined) return own;
-    const others = this.counters(entry).map(([counters, isAttached]) => {
+    const others = this.core.getCounters(entry.token).map(([counters, isAttached]) => {
       const snapshot = new VersionMetrics(counters).snapshot();
       return isAttached ? snapshot : { ...snapshot, inFlight: 0 };
     });
     return others.length === 0 ? own : mergeSnapshots(own ? [own, ...others] : others);
   }
-
-  /** @internal Other threads may attach by this token from now on. */
-  protected abstract share(token: string): void;
-  /** @internal What other threads counted, and whether they are still attached. */
-  protected abstract counters(entry: VersionEntry): readonly (readonly [Float64Array, boolean])[];
 }

@@ -43,6 +43,11 @@ export class Contents {
     return list.map(({ id, error, digest }) => this.#compareItem(name, id.version, error ? undefined : digest, mode));
   }
 
+  /** Whether any version of the servable is remembered. */
+  knows(name: string): boolean {
+    return this.#servables.has(name);
+  }
+
   /** The version starts anew with this content. */
   accept(name: string, version: number, digest: string | undefined): void {
     let versions = this.#servables.get(name);

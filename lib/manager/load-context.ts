@@ -1,3 +1,4 @@
+import type { ResourceReservation } from '../resources/types.js';
 import type { LoadContext, ServableId } from '../types.js';
 
 /** Under this symbol a context carries the manager's load threads, for loaders that work in native code. */
@@ -5,18 +6,28 @@ export const kLoadThreads: unique symbol = Symbol.for('aspired.loadThreads') as 
 /** Under this symbol the second argument of unload() carries the manager's unload threads. */
 export const kUnloadThreads: unique symbol = Symbol.for('aspired.unloadThreads') as never;
 
+/** Under this symbol the argument of estimateResources() says how many GPUs the manager accounts. */
+export const kNumGpus: unique symbol = Symbol.for('aspired.numGpus') as never;
+
 /** The context of one attempt. The AbortController is made when a loader first asks for the signal. */
 export class AttemptContext implements LoadContext {
   readonly id: ServableId;
   readonly attempt: number;
+  readonly reservation: ResourceReservation | undefined;
   private readonly loadThreads: () => unknown;
   private controller: AbortController | undefined;
   private isAborted = false;
   private reason: unknown;
 
-  constructor(id: ServableId, attempt: number, loadThreads: () => unknown) {
+  constructor(
+    id: ServableId,
+    attempt: number,
+    reservation: ResourceReservation | undefined,
+    loadThreads: () => unknown,
+  ) {
     this.id = id;
     this.attempt = attempt;
+    this.reservation = reservation;
     this.loadThreads = loadThreads;
   }
 

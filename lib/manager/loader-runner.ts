@@ -4,15 +4,19 @@
 // it has cancelGraceMs to settle; then the attempt is given up, the slot is free again, and whatever it may still bring
 // is unloaded.
 import { AspiredError, type AspiredErrorCode, messageOf } from '../errors.js';
-import type { NativeManager, NativeStatus } from '../native/binding.js';
+import type { NativeAllocation, NativeManager, NativeStatus } from '../native/binding.js';
+import type { ResourceAllocation } from '../resources/types.js';
 import type { Loader, ServableId } from '../types.js';
-import { AttemptContext, kUnloadThreads } from './load-context.js';
+import { AttemptContext, kNumGpus, kUnloadThreads } from './load-context.js';
 import type { ManagerSettings } from './manager-options.js';
 import { type Registry, VersionEntry } from './registry.js';
 import { shareableOf } from './shareable.js';
 
 /** Who asks for loads, and hears how they came out. */
-export type LoaderHost = Pick<NativeManager, 'loadDone' | 'unloadDone' | 'getLoadThreads' | 'getUnloadThreads'>;
+export type LoaderHost = Pick<
+  NativeManager,
+  'estimateDone' | 'loadDone' | 'unloadDone' | 'getLoadThreads' | 'getUnloadThreads'
+>;
 
 /** What is known in JavaScript of one loader of the core. */
 class LoaderRecord {
@@ -64,8 +68,22 @@ export class LoaderRunner {
   }
 
   /** The core needs the loader no more. */
-  forget(token: number): void {
+  forget(token: number): ServableId | undefined {
+    const id = this.records.get(token)?.id;
     this.records.delete(token);
+    return id;
+  }
+
+  /** The core loads the servable of another token again, as a new one. */
+  renew(token: number, of: number): void {
+    const record = this.records.get(of);
+    if (record) this.records.set(token, new LoaderRecord(record.id, record.loader));
+  }
+
+  /** Keeps an error for a status that the core will give the version. */
+  blame(token: number, error: AspiredError): void {
+    const record = this.records.get(token);
+    if (record) record.error = error;
   }
 
   entryOf(token: number): VersionEntry | undefined {
@@ -81,15 +99,49 @@ export class LoaderRunner {
       : new AspiredError(status.code as AspiredError['code'], status.message, { servable: id });
   }
 
+  // ---------------------------------------------------------------- estimating
+
+  /** Asks the loader what its servable will take. */
+  estimate(token: number): void {
+    const record = this.records.get(token);
+    const loader = record?.loader;
+    if (!record || !loader?.estimateResources) return;
+    const { devices } = this.settings;
+    const done = (estimate: unknown): void => {
+      try {
+        const allocation = devices.toNative(estimate as ResourceAllocation);
+        this.native().estimateDone(token, allocation, undefined, '', 0, true);
+      } catch (thrown) {
+        failed(thrown);
+      }
+    };
+    const failed = (thrown: unknown): void => {
+      const error = wrapError('ERR_ESTIMATE_FAILED', 'Estimating', record.id, thrown);
+      record.error = error;
+      const retriable = this.isRetriable(error, record.id);
+      this.native().estimateDone(token, undefined, error.code, error.message, token, retriable);
+    };
+    try {
+      const estimate = (loader.estimateResources as (context: object) => unknown).call(loader, {
+        [kNumGpus]: devices.numGpus,
+      });
+      if (isThenable(estimate)) Promise.resolve(estimate).then(done, failed);
+      else done(estimate);
+    } catch (thrown) {
+      failed(thrown);
+    }
+  }
+
   // ------------------------------------------------------------------ loading
 
-  load(token: number, attemptNumber: number): void {
+  load(token: number, request: number | readonly [attempt: number, reserved: NativeAllocation]): void {
     const record = this.records.get(token);
     const loader = record?.loader;
     if (!record || !loader) return;
     const context = new AttemptContext(
       record.id,
-      attemptNumber,
+      typeof request === 'number' ? request : request[0],
+      typeof request === 'number' ? undefined : this.settings.devices.toReservation(request[1]),
       () => (this.loadThreads ??= this.native().getLoadThreads()),
     );
     const attempt = new Attempt(context);
@@ -103,7 +155,7 @@ export class LoaderRunner {
       attempt.timer.unref();
     }
     // The short way, without a promise, for loaders that are synchronous and have nothing beside load().
-    if (!preLoadHook && !loader.warmup && !loader.validate && !this.settings.validateOf(record.id.name)) {
+    if (!preLoadHook && !loader.warmup && !loader.validate && !this.settings.servables.validateOf(record.id.name)) {
       try {
         const servable = loader.load(context);
         if (isThenable(servable)) {
@@ -157,7 +209,7 @@ export class LoaderRunner {
     if (loader.warmup) await step(() => loader.warmup?.(servable, context), 'ERR_WARMUP_FAILED', 'warm-up');
     if (loader.validate) await step(() => loader.validate?.(servable, context), 'ERR_VALIDATION_FAILED', 'validation');
     // Asked for now: it may have been changed while the version was loading.
-    const validate = this.settings.validateOf(id.name);
+    const validate = this.settings.servables.validateOf(id.name);
     if (validate) await step(() => validate(servable, context), 'ERR_VALIDATION_FAILED', 'validation');
   }
 
@@ -208,7 +260,7 @@ export class LoaderRunner {
 
   private failed(token: number, record: LoaderRecord, attempt: Attempt, thrown: unknown): void {
     if (attempt.settled) return;
-    this.finish(token, record, attempt, attempt.verdict ?? loadError(record.id, thrown));
+    this.finish(token, record, attempt, attempt.verdict ?? wrapError('ERR_LOAD_FAILED', 'Loading', record.id, thrown));
   }
 
   private finish(token: number, record: LoaderRecord, attempt: Attempt, error: AspiredError | undefined): void {
@@ -314,13 +366,10 @@ function nameOf(id: ServableId): string {
   return `${id.name}/${id.version}`;
 }
 
-function loadError(id: ServableId, thrown: unknown): AspiredError {
+function wrapError(code: AspiredErrorCode, what: string, id: ServableId, thrown: unknown): AspiredError {
   if (thrown instanceof AspiredError) {
     if (thrown.servable) return thrown;
     return new AspiredError(thrown.code, thrown.message, { cause: thrown, servable: id });
   }
-  return new AspiredError('ERR_LOAD_FAILED', `Loading ${nameOf(id)} failed: ${messageOf(thrown)}`, {
-    cause: thrown,
-    servable: id,
-  });
+  return new AspiredError(code, `${what} ${nameOf(id)} failed: ${messageOf(thrown)}`, { cause: thrown, servable: id });
 }

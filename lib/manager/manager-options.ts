@@ -1,14 +1,25 @@
 import type { AspiredError } from '../errors.js';
-import { type NativeManagerOptions, Policy } from '../native/binding.js';
+import type { NativeManagerOptions } from '../native/binding.js';
 import { checkBoolean, checkFunction, checkInteger, checkKeys, invalidOption } from '../options.js';
-import { policyNumber } from '../policies/built-in.js';
+import { Devices } from '../resources/devices.js';
+import { fromFootprints } from '../resources/report.js';
+import type { Footprints, ResourcesOptions } from '../resources/types.js';
 import type {
   AspiredVersionPolicy,
   AspiredVersionPolicyOption,
   ServableAction,
   ServableId,
-  ValidateServable,
+  ServableOptions,
 } from '../types.js';
+import { checkBake } from './bake-options.js';
+import { checkPolicy } from './check-policy.js';
+import {
+  checkContentChange,
+  checkInsufficientMemory,
+  checkStandby,
+  checkValidate,
+  ServableSettings,
+} from './servable-options.js';
 
 /** Options of {@link AspiredVersionsManager}. */
 export interface AspiredVersionsManagerOptions {
@@ -56,11 +67,16 @@ export interface AspiredVersionsManagerOptions {
   readonly customSortActions?: (a: ServableAction, b: ServableAction) => number;
   /** Runs before each load attempt; a failure is a failed attempt. */
   readonly preLoadHook?: (id: ServableId) => void | Promise<void>;
-  /**
-   * Runs after load, warm-up and the loader's own validate(), before a version becomes Available, and can refuse it: see
-   * {@link ValidateServable}.
-   */
-  readonly validate?: ValidateServable;
+  /** What the versions may take of memory, and how it is watched. @default main memory, up to the limit of the process */
+  readonly resources?: ResourcesOptions;
+  /** What earlier processes learned of what versions take: see {@link AspiredVersionsManager.exportFootprints}. */
+  readonly footprints?: Footprints;
+  /** For servables that do not say otherwise, as are the following. */
+  readonly onInsufficientMemory?: ServableOptions['onInsufficientMemory'];
+  readonly standby?: ServableOptions['standby'];
+  readonly bake?: ServableOptions['bake'];
+  readonly validate?: ServableOptions['validate'];
+  readonly onContentChange?: ServableOptions['onContentChange'];
   /** A load attempt that takes longer is aborted and has failed. 0: no limit. @default 0 */
   readonly loadTimeoutMs?: number;
   /** An unload that takes longer is given up. 0: no limit. @default 0 */
@@ -94,7 +110,13 @@ const KEYS = [
   'enableReloadServablesWithError',
   'customSortActions',
   'preLoadHook',
+  'resources',
+  'footprints',
+  'onInsufficientMemory',
+  'standby',
+  'bake',
   'validate',
+  'onContentChange',
   'loadTimeoutMs',
   'unloadTimeoutMs',
   'cancelGraceMs',
@@ -114,8 +136,9 @@ export interface ManagerSettings {
   readonly shouldRetryModelLoad: AspiredVersionsManagerOptions['shouldRetryModelLoad'];
   readonly customSortActions: AspiredVersionsManagerOptions['customSortActions'];
   readonly preLoadHook: AspiredVersionsManagerOptions['preLoadHook'];
-  /** The validation of a servable of this name. */
-  readonly validateOf: (name: string) => ValidateServable | undefined;
+  readonly servables: ServableSettings;
+  readonly devices: Devices;
+  readonly footprints: ReturnType<typeof fromFootprints> | undefined;
   readonly loadTimeoutMs: number;
   readonly unloadTimeoutMs: number;
   readonly cancelGraceMs: number;
@@ -124,27 +147,6 @@ export interface ManagerSettings {
   readonly leakMask: number;
   readonly metrics: boolean;
   readonly onError: (error: AspiredError) => void;
-}
-
-/** A policy option as the core takes it, and the JavaScript policy when the core does not know it. */
-export function checkPolicy(
-  name: string,
-  value: unknown,
-): { number: number; custom: AspiredVersionPolicy | undefined } {
-  const number = policyNumber(value);
-  if (number !== undefined) return { number, custom: undefined };
-  if (
-    typeof value !== 'object' ||
-    value === null ||
-    typeof (value as AspiredVersionPolicy).getNextAction !== 'function'
-  ) {
-    throw invalidOption(
-      name,
-      "'availability-preserving', 'resource-preserving' or an object with getNextAction()",
-      value,
-    );
-  }
-  return { number: Policy.External, custom: value as AspiredVersionPolicy };
 }
 
 function warn(error: AspiredError): void {
@@ -164,7 +166,12 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
   const loadRetryIntervalMs = ms('loadRetryIntervalMs', 60_000);
   const slowRetryIntervalMs = ms('slowRetryIntervalMs', Math.min(MAX_MS, Math.max(100, 8 * loadRetryIntervalMs)));
   const manageStateIntervalMs = ms('manageStateIntervalMs', 100);
-  const validate = checkFunction('validate', options.validate);
+  const bake = checkBake(options.bake);
+  const validate = checkValidate(options.validate) || undefined;
+  const onContentChange = checkContentChange('onContentChange', options.onContentChange) ?? 'refuse';
+  const metrics = checkBoolean('metrics', options.metrics, true);
+  if (bake && !metrics) throw invalidOption('metrics', 'true where there is a bake', metrics);
+  const devices = new Devices(options.resources);
   const customSortActions = checkFunction('customSortActions', options.customSortActions);
   if (!['sampled', 'all', 'off'].includes(leakDetection)) {
     throw invalidOption('leakDetection', "'sampled', 'all' or 'off'", leakDetection);
@@ -186,6 +193,13 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
         options.enableReloadServablesWithError,
         true,
       ),
+      freesOwn: checkInsufficientMemory('onInsufficientMemory', options.onInsufficientMemory) ?? false,
+      standby: checkStandby('standby', options.standby) ?? [0, 0],
+      bake: bake !== undefined,
+      limits: devices.nativeLimits,
+      cuda: devices.uuids,
+      cudaPath: devices.paths.cudaPath ?? '',
+      nvmlPath: devices.paths.nvmlPath ?? '',
       maxLogEvents: checkInteger('maxLogEvents', options.maxLogEvents, 1000, 0, 10_000_000),
     },
     settings: {
@@ -193,13 +207,15 @@ export function checkManagerOptions(value: unknown = {}): { native: NativeManage
       shouldRetryModelLoad: checkFunction('shouldRetryModelLoad', options.shouldRetryModelLoad),
       customSortActions,
       preLoadHook: checkFunction('preLoadHook', options.preLoadHook),
-      validateOf: () => validate,
+      servables: new ServableSettings({ bake, validate, onContentChange }),
+      devices,
+      footprints: options.footprints === undefined ? undefined : fromFootprints(options.footprints),
       loadTimeoutMs: ms('loadTimeoutMs', 0),
       unloadTimeoutMs: ms('unloadTimeoutMs', 0),
       cancelGraceMs: ms('cancelGraceMs', 1000),
       manageStateIntervalMs,
       leakMask: leakDetection === 'off' ? -1 : leakDetection === 'all' ? 0 : 1023,
-      metrics: checkBoolean('metrics', options.metrics, true),
+      metrics,
       onError: checkFunction('onError', options.onError) ?? warn,
     },
   };

@@ -1,50 +1,41 @@
 import { type AspiredError, messageOf } from '../errors.js';
-import { EventStream } from '../monitor/event-stream.js';
 import {
-  harnessStates,
   Message,
-  managerStates,
+  type NativeAllocation,
+  type NativeBake,
   type NativeManager,
   type NativeState,
   type NativeTransitionResult,
   native,
 } from '../native/binding.js';
-import { checkInteger, checkKeys, checkName, checkSignal } from '../options.js';
+import { checkInteger, checkKeys, checkName } from '../options.js';
+import type { Devices } from '../resources/devices.js';
+import type { CudaLimit, ResourcesOptions } from '../resources/types.js';
 import type {
   AspiredVersion,
   AspiredVersionPolicyOption,
   AspiredVersionsOptions,
   AspiredVersionsTarget,
-  HarnessState,
-  ManagerState,
   ServableId,
-  ServableRequest,
+  ServableOptions,
   ServableStateEvent,
-  ServableVersionState,
   Transition,
 } from '../types.js';
 import { checkIntent, checkLabels, checkList, checkPrimary } from './aspired-list.js';
-import { AttachableReader } from './attachable.js';
 import { Decisions } from './decisions.js';
+import { Health } from './health.js';
 import { LoaderRunner } from './loader-runner.js';
 import {
   type AspiredVersionsManagerOptions,
   checkManagerOptions,
-  checkPolicy,
   MAX_THREADS,
   type ManagerSettings,
 } from './manager-options.js';
+import { ManagerView } from './manager-view.js';
 import { Registry, type VersionEntry } from './registry.js';
+import { type CheckedServableOptions, checkServableOptions, SERVABLE_KEYS } from './servable-options.js';
 import { Transitions } from './transitions.js';
 import { Waits } from './waits.js';
-
-/** Loads and unloads that wait for a thread or run on one. */
-export interface ThreadStats {
-  readonly threads: number;
-  readonly queued: number;
-  readonly running: number;
-  readonly completed: number;
-}
 
 /** What close() had to leave behind. */
 export interface CloseResult {
@@ -62,17 +53,18 @@ const kOnClose: unique symbol = Symbol.for('aspired.onClose') as never;
  * readers over, drains and unloads the old ones, and keeps the last good one when a new one fails. Read through
  * {@link withServable} or {@link getServableHandle}; both are synchronous look-ups that never wait for a load.
  *
- * A manager belongs to the thread that made it; others read from it through {@link AspiredVersionsManager.attach}. It keeps the process alive only while something of it is awaited
- * (`transition.settled`, a wait, close()). End it with {@link close}.
+ * A manager belongs to the thread that made it; others read from it through {@link AspiredVersionsManager.attach}. It keeps
+ * the process alive only while something of it is awaited (`transition.settled`, a wait, close()). End it with {@link close}.
  */
-export class AspiredVersionsManager extends AttachableReader implements AspiredVersionsTarget, AsyncDisposable {
+export class AspiredVersionsManager extends ManagerView implements AspiredVersionsTarget, AsyncDisposable {
   private readonly settings: ManagerSettings;
-  private readonly core: NativeManager;
-  private readonly runner: LoaderRunner;
+  protected readonly core: NativeManager;
+  protected readonly runner: LoaderRunner;
+  protected readonly waits: Waits;
+  protected readonly health: Health;
+  protected readonly devices: Devices;
   private readonly decisions: Decisions;
   private readonly transitions: Transitions;
-  private readonly waits: Waits;
-  private readonly eventStreams = new Set<EventStream>();
   private readonly onClose = new Set<() => void>();
   private closing: Promise<CloseResult> | undefined;
   private onClosed: ((abandoned: readonly ServableId[]) => void) | undefined;
@@ -93,7 +85,17 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
     this.transitions = new Transitions(core, errorOf);
     this.waits = new Waits(core, errorOf);
     this.decisions = new Decisions(core, this.settings.policy, this.settings.customSortActions, report);
+    this.devices = this.settings.devices;
+    this.health = new Health({
+      native: core,
+      runner: this.runner,
+      registry: this.registry,
+      servables: this.settings.servables,
+      metricsOf: (id) => this.metricsOf(id),
+      report,
+    });
     this.core = new native.NativeManager(checked.native, (kind, a, b) => this.dispatch(kind, a, b));
+    if (this.settings.footprints) this.core.importFootprints(this.settings.footprints);
   }
 
   // ------------------------------------------------------------------- intent
@@ -110,17 +112,18 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
     checkName(name);
     const list = checkList(name, versions);
     const intent = checkIntent(options);
+    if (intent) this.applyLocally(name, intent);
+    const flags = this.health.flagsOf(name, list);
     const tokens = list.map(({ id, loader, error }) => this.runner.register(id, loader, error));
-    if (intent.policy) this.decisions.setPolicy(name, intent.policy.custom);
     const numbers = list.map(({ id }) => id.version);
     const errors = list.some(({ error }) => error) ? list.map(({ error }) => error?.message) : undefined;
-    const transition = this.core.setAspiredVersions(name, numbers, tokens, errors, intent.native);
+    const transition = this.core.setAspiredVersions(name, numbers, tokens, flags, errors, intent?.native);
     if (typeof transition !== 'number') throw this.runner.errorOf(transition, { name, version: 0 });
     this.registry.setIntent(
       name,
       numbers.sort((a, b) => a - b),
-      intent.labels,
-      intent.primary,
+      intent?.labels,
+      intent?.primary,
     );
     return this.transitions.add(transition, name);
   }
@@ -146,112 +149,39 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
 
   /** Changes the policy of one servable, whoever sends its lists. It is asked anew at once. */
   setAspiredVersionPolicy(name: string, policy: AspiredVersionPolicyOption): void {
+    this.setServableOptions(name, { aspiredVersionPolicy: policy });
+  }
+
+  /**
+   * Changes what is said of one servable, whoever sends its lists; what is not given stays. Holds for what begins from now
+   * on: a load that waits keeps its priority, a bake its limits.
+   *
+   * @throws AspiredError ERR_INVALID_NAME, ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_MANAGER_CLOSED
+   */
+  setServableOptions(name: string, options: ServableOptions): void {
     this.checkOpen();
     checkName(name);
-    const { number, custom } = checkPolicy('policy', policy);
-    this.decisions.setPolicy(name, custom);
-    const status = this.core.setIntent(name, { policy: number });
+    checkKeys('options', options, SERVABLE_KEYS);
+    const checked = checkServableOptions(options);
+    this.applyLocally(name, checked);
+    const status = this.core.setIntent(name, checked.native);
     if (status) throw this.runner.errorOf(status, { name, version: 0 });
   }
 
-  // ------------------------------------------------------------------- watching
-
-  /** Every managed version of `name`, highest first; empty when there is none. */
-  getServableStates(name: string): ServableVersionState[] {
-    this.checkOpen();
-    const now = Date.now();
-    const entries = new Map<number, VersionEntry>();
-    for (const entry of this.registry.entriesOf(checkName(name))) entries.set(entry.id.version, entry);
-    return this.core.getVersionStates(name).map((row) => {
-      const [version, state, aspired, status, attempts, incarnation, retryInMs, degraded] = row;
-      const id = { name, version };
-      const error = this.runner.errorOf(status, id);
-      return {
-        id,
-        state: harnessStates[state] as HarnessState,
-        managerState: native.managerStateOf[state] as ManagerState,
-        aspired,
-        ...(error ? { error } : {}),
-        attempts,
-        incarnation,
-        degraded,
-        ...(retryInMs === undefined ? {} : { nextRetryAt: now + retryInMs }),
-        leases: entries.get(version)?.leases ?? 0,
-      };
-    });
-  }
-
-  /** The names of all servables that have a managed version. */
-  listServableNames(): string[] {
-    this.checkOpen();
-    return this.core.getServableNames();
-  }
-
-  /** Labels and primary as they were asked for. */
-  getVersionLabels(name: string): { readonly labels: Record<string, number>; readonly primary: number | null } {
-    this.checkOpen();
-    const { labels, primary } = this.core.getIntent(checkName(name));
-    return { labels: Object.fromEntries(labels), primary };
+  private applyLocally(name: string, { policy, local }: Pick<CheckedServableOptions, 'policy' | 'local'>): void {
+    if (policy) this.decisions.setPolicy(name, policy.custom);
+    this.settings.servables.set(name, local);
   }
 
   /**
-   * Resolves with the ids when every request has come to `goal`; each counts from the moment it does. A request without a
-   * version is met by any version of the servable. Rejects with ERR_SERVABLE_ENDED when a version ended instead, with the
-   * signal's reason on abort, with ERR_MANAGER_CLOSED on close.
+   * Changes limits while everything runs; what is not given stays. A higher one admits what waits, and loads that could
+   * never fit are tried again. A lower one takes nothing from anybody: it holds for what is reserved from now on.
+   *
+   * @throws AspiredError ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_DEVICE_NOT_FOUND, ERR_MANAGER_CLOSED
    */
-  async waitUntilServablesReachState(
-    requests: readonly ServableRequest[],
-    goal: ManagerState,
-    options: { readonly signal?: AbortSignal } = {},
-  ): Promise<ServableId[]> {
-    this.checkOpen();
-    return this.waits.wait(requests, goal, options);
-  }
-
-  /**
-   * The events of all versions from now on, strictly forward per incarnation. The buffer is bounded (`bufferSize`, 1024):
-   * when it is full the oldest events are dropped and counted in `dropped`. Ends on close(); fails with the signal's
-   * reason on abort.
-   */
-  events(options: { readonly signal?: AbortSignal; readonly bufferSize?: number } = {}): EventStream {
-    this.checkOpen();
-    checkKeys('options', options, ['signal', 'bufferSize']);
-    const capacity = checkInteger('bufferSize', options.bufferSize, 1024, 1);
-    const stream = new EventStream(capacity, checkSignal('signal', options.signal), (ended) => {
-      this.eventStreams.delete(ended);
-      if (this.eventStreams.size === 0 && !this.closed) this.core.subscribe(false);
-    });
-    if (!options.signal?.aborted) {
-      this.eventStreams.add(stream);
-      this.core.subscribe(true);
-    }
-    return stream;
-  }
-
-  /** The last events, oldest first; at most `maxLogEvents`. */
-  getEventLog(): ServableStateEvent[] {
-    this.checkOpen();
-    return this.core.getEventLog().map((state) => this.eventOf(state));
-  }
-
-  private eventOf([version, state, status, incarnation, at, name]: NativeState): ServableStateEvent {
-    const id = { name, version };
-    const error = this.runner.errorOf(status, id);
-    const managerState = managerStates[state] as ManagerState;
-    return error ? { id, managerState, error, at, incarnation } : { id, managerState, at, incarnation };
-  }
-
-  /** Sizes and queues of the native pools. */
-  stats(): { readonly managedVersions: number; readonly load: ThreadStats; readonly unload: ThreadStats } {
-    this.checkOpen();
-    const [managedVersions, ...pools] = this.core.getStats();
-    const [load, unload] = pools.map(([threads, queued, running, completed]) => ({
-      threads,
-      queued,
-      running,
-      completed,
-    }));
-    return { managedVersions, load: load as ThreadStats, unload: unload as ThreadStats };
+  setResourceLimits(limits: Pick<ResourcesOptions, 'ram'> & { readonly cuda?: readonly CudaLimit[] }): void {
+    const current = this.resources().devices.map(({ limit }) => limit);
+    this.core.setLimits(this.devices.changedLimits(current, limits));
   }
 
   // ------------------------------------------------------------------- running
@@ -280,7 +210,7 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
   private dispatch(kind: number, a: unknown, b: unknown): void {
     switch (kind) {
       case Message.Load:
-        this.runner.load(a as number, b as number);
+        this.runner.load(a as number, b as number | [number, NativeAllocation]);
         break;
       case Message.Cancel:
         this.runner.cancel(a as number);
@@ -289,13 +219,25 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
         this.runner.unload(a as number);
         break;
       case Message.Release:
-        this.runner.forget(a as number);
+        this.forget(a as number);
+        break;
+      case Message.Estimate:
+        this.runner.estimate(a as number);
+        break;
+      case Message.Renew:
+        this.runner.renew(a as number, b as number);
+        break;
+      case Message.Bake:
+        this.health.startBake(a as string, b as NativeBake);
         break;
       case Message.Open:
         this.withEntry(a as number, (entry) => this.registry.open(entry));
         break;
       case Message.Close:
-        this.withEntry(a as number, (entry) => this.registry.close(entry, b as number));
+        this.withEntry(a as number, (entry) => {
+          this.health.stopBake(entry.id);
+          this.registry.close(entry, b as number);
+        });
         break;
       case Message.Decide:
         this.decisions.decide(a as string[]);
@@ -315,12 +257,13 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
     }
   }
 
-  protected override share(token: string): void {
-    this.core.share(token);
+  private forget(token: number): void {
+    const id = this.runner.forget(token);
+    if (id && !this.closed) this.health.released(id);
   }
 
-  protected override counters(entry: VersionEntry): readonly (readonly [Float64Array, boolean])[] {
-    return this.core.getCounters(entry.token);
+  protected override onRequestFailed(entry: VersionEntry): void {
+    this.health.requestFailed(entry);
   }
 
   private withEntry(token: number, use: (entry: VersionEntry) => void): void {
@@ -353,6 +296,7 @@ export class AspiredVersionsManager extends AttachableReader implements AspiredV
     const drainTimeoutMs = checkInteger('drainTimeoutMs', options.drainTimeoutMs, 10_000, 0, 2 ** 31 - 1);
     this.closed = true;
     for (const end of [...this.onClose]) end();
+    this.health.close();
     this.registry.shut();
     this.core.ref();
     this.closing = new Promise((resolve) => {

@@ -12,7 +12,7 @@ export interface NativeStatus {
 
 /** Messages from the core, in the order of its state changes: dispatch(kind, a, b). */
 export const Message = {
-  /** token, attempt */ Load: 0,
+  /** token, attempt or [attempt, {@link NativeAllocation} reserved] */ Load: 0,
   /** token */ Cancel: 1,
   /** token */ Unload: 2,
   /** token */ Release: 3,
@@ -23,7 +23,13 @@ export const Message = {
   /** {@link NativeState} */ Event: 8,
   /** wait, [outcome, states] */ WaitDone: 9,
   /** ids of what was abandoned */ Closed: 10,
+  /** token */ Estimate: 11,
+  /** token, token of the loader that it stands in for */ Renew: 12,
+  /** name, {@link NativeBake} */ Bake: 13,
 } as const;
+
+/** Flags of an aspired version. */
+export const VersionFlag = { Estimates: 1, Replace: 2, SameLoader: 4 } as const;
 
 /** How a wait ended. */
 export const WaitOutcome = { Reached: 0, Ended: 1, Closed: 2 } as const;
@@ -50,6 +56,38 @@ export type NativeVersionState = readonly [
   incarnation: number,
   retryInMs: number | undefined,
   degraded: boolean,
+  standby: boolean,
+  baking: boolean,
+  bad: boolean,
+  waiting: string | undefined,
+];
+export type NativeBake = readonly [version: number, incarnation: number, previous: number];
+/** Memory in bytes, of 'main' or 'cuda'; without an instance: of any. */
+export type NativeAllocation = readonly (readonly [device: string, instance: number | undefined, bytes: number])[];
+export type NativeFootprint = readonly [servable: string, device: string, estimated: number, measured: number];
+export type NativeResources = readonly [
+  devices: readonly (readonly [
+    device: string,
+    instance: number,
+    limit: number,
+    estimated: number,
+    reserved: number,
+    measured: number,
+    total: number | undefined,
+    used: number | undefined,
+    usedByOthers: number | undefined,
+    available: number,
+    drift: number,
+    status: NativeStatus | undefined,
+  ])[],
+  versions: readonly (readonly [
+    name: string,
+    version: number,
+    state: number,
+    standby: boolean,
+    waiting: string | undefined,
+    shares: readonly (readonly [device: number, estimated: number, reserved: number, measured: number])[],
+  ])[],
 ];
 export type NativeAction = readonly [action: 'load' | 'unload', name: string, version: number];
 export type NativeThreadStats = readonly [threads: number, queued: number, running: number, completed: number];
@@ -58,6 +96,10 @@ export interface NativeIntent {
   readonly policy?: number | undefined;
   readonly labels?: readonly (readonly [label: string, version: number])[] | undefined;
   readonly primary?: number | null | undefined;
+  readonly priority?: number | undefined;
+  readonly freesOwn?: boolean | undefined;
+  readonly standby?: readonly [versions: number, ms: number] | undefined;
+  readonly bake?: boolean | undefined;
 }
 
 export interface NativeManagerOptions {
@@ -73,6 +115,14 @@ export interface NativeManagerOptions {
   readonly slowRetryIntervalMs: number;
   readonly maxSlowRetryIntervalMs: number;
   readonly enableReloadServablesWithError: boolean;
+  readonly freesOwn: boolean;
+  readonly standby: readonly [versions: number, ms: number];
+  readonly bake: boolean;
+  readonly limits: NativeAllocation;
+  /** UUIDs of the GPUs, in the order of the limits. */
+  readonly cuda: readonly string[];
+  readonly cudaPath: string;
+  readonly nvmlPath: string;
   readonly maxLogEvents: number;
 }
 
@@ -86,6 +136,8 @@ export interface NativeManager {
     name: string,
     versions: readonly number[],
     tokens: readonly number[],
+    /** See {@link VersionFlag}. */
+    flags: readonly number[],
     errors: readonly (string | undefined)[] | undefined,
     intent: NativeIntent | undefined,
   ): number | NativeStatus;
@@ -100,6 +152,27 @@ export interface NativeManager {
   /** Starts a wait; WaitDone will name `wait`. Returns the number by which it is cancelled. */
   wait(requests: readonly (readonly [string, number | undefined])[], goal: number, wait: number): number;
   cancelWait(id: number): void;
+  getResources(): NativeResources;
+  /** By device. */
+  setLimits(limits: readonly number[]): void;
+  exportFootprints(): readonly NativeFootprint[];
+  importFootprints(footprints: readonly NativeFootprint[]): void;
+  finishBake(
+    name: string,
+    version: number,
+    incarnation: number,
+    code: string | undefined,
+    message: string,
+    cause: number,
+  ): NativeStatus | undefined;
+  estimateDone(
+    token: number,
+    estimate: NativeAllocation | undefined,
+    code: string | undefined,
+    message: string,
+    cause: number,
+    retriable: boolean,
+  ): void;
   /** `shared`: what the servable gives away for other threads, an opaque native value. */
   loadDone(
     token: number,
@@ -130,6 +203,19 @@ export interface NativeManager {
   ref(): void;
   unref(): void;
 }
+
+/** See native/binding/cuda_info.h. */
+export type NativeCudaDevice = readonly [
+  ordinal: number | undefined,
+  uuid: string,
+  name: string,
+  totalBytes: number,
+  isMig: boolean,
+  parentUuid: string | undefined,
+  usedBytes: number | undefined,
+  selfBytes: number | undefined,
+  status: NativeStatus | undefined,
+];
 
 /** Messages to an attachment, in the order of the manager's state changes: dispatch(kind, a, b). */
 export const AttachMessage = {
@@ -165,6 +251,8 @@ export interface NativeAttachment {
 }
 
 interface NativeAddon {
+  /** What limits the memory of this process. */
+  hostMemory(): { readonly bytes: number; readonly machine: number; readonly limit: string };
   readonly NativeAttachment: new () => NativeAttachment;
   readonly NativeManager: new (
     options: NativeManagerOptions,
@@ -179,6 +267,17 @@ interface NativeAddon {
     states: readonly number[],
     aspired: readonly boolean[],
   ): readonly ['load' | 'unload', number] | undefined;
+  /** `absence` is empty when there are devices. Empty paths mean the usual names. */
+  readCudaDevices(
+    cudaPath: string,
+    nvmlPath: string,
+  ): readonly [
+    absence: string,
+    message: string,
+    cudaVersion: string | undefined,
+    driverVersion: string | undefined,
+    devices: readonly NativeCudaDevice[],
+  ];
 }
 
 /** The addon; loaded when this module is. */

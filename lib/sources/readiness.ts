@@ -222,13 +222,13 @@ export class ReadinessLedger {
 
   /** What counts as a change. The bytes tell whether it was one, so everything may be a reason to read them. */
   #markOf(seen: Observation | undefined): string | undefined {
-    return this.#mode === 'sha256' ? seen?.strict : seen?.fingerprint;
+    return this.#mode === 'off' ? seen?.plain : this.#mode === 'stat' ? seen?.fingerprint : seen?.strict;
   }
 
   #contentOf({ seen, digest, marker }: Offered): OfferedContent {
     const off = this.#mode === 'off';
     const unwatched = !off && seen !== undefined && seen.entries > maxDigestEntries;
-    const revision = (off ? marker : digest) ?? seen?.fingerprint ?? marker ?? '';
+    const revision = (off ? (marker ?? seen?.plain) : (digest ?? seen?.fingerprint)) ?? '';
     return { revision, digest: off ? undefined : digest, unwatched };
   }
 }

@@ -1,6 +1,7 @@
 // The exports of the addon, and nothing else.
 #include "binding/attachment_wrap.h"
 #include "binding/convert.h"
+#include "binding/cuda_info.h"
 #include "binding/env_data.h"
 #include "binding/manager_wrap.h"
 #include "binding/napi_setup.h"
@@ -16,6 +17,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   aspired::binding::AttachmentWrap::Register(env, exports);
   aspired::binding::RegisterOnnx(env, exports);
   aspired::binding::RegisterResources(env, exports);
+  aspired::binding::RegisterCudaInfo(env, exports);
   return exports;
 }
 

@@ -8,6 +8,7 @@
 #include "binding/convert.h"
 #include "binding/executor_external.h"
 #include "binding/resources_convert.h"
+#include "cuda/cuda_devices.h"
 #include "host/device_meters.h"
 
 namespace aspired::binding {
@@ -47,8 +48,24 @@ void PostBake(JsLink& link, const ServableId& id, uint64_t incarnation,
       });
 }
 
-std::shared_ptr<MemoryMeter> MakeMeter(const Napi::Object&) {
-  return std::make_shared<DeviceMeters>(std::vector<DeviceMeters::Reader>());
+std::shared_ptr<MemoryMeter> MakeMeter(const Napi::Object& options) {
+  std::vector<DeviceMeters::Reader> gpus;
+  const auto uuids = options.Get("cuda").As<Napi::Array>();
+  if (uuids.Length() > 0) {
+    const std::shared_ptr<const CudaDevices> devices =
+        CudaDevices::Open({StringFrom(options.Get("cudaPath")),
+                           StringFrom(options.Get("nvmlPath"))});
+    for (uint32_t i = 0; i < uuids.Length(); ++i) {
+      const std::string uuid = StringFrom(uuids.Get(i));
+      gpus.push_back([devices, uuid] {
+        size_t index = 0;
+        DeviceReading reading;
+        reading.status = devices->Find(uuid, &index);
+        return reading.status.ok() ? devices->Read(index) : reading;
+      });
+    }
+  }
+  return std::make_shared<DeviceMeters>(std::move(gpus));
 }
 
 AspiredVersionsManager::Options OptionsFromJs(

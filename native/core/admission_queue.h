@@ -147,8 +147,10 @@ class AdmissionQueue {
       }
       const Admission verdict = judge.Look(it->second.item);
       if (verdict == Admission::kGone) {
-        judge.Drop(std::move(it->second.item));
+        // Out of the map first: the judge may look at what waits.
+        Item gone = std::move(it->second.item);
         it = Erase(it);
+        judge.Drop(std::move(gone));
         continue;
       }
       const bool admit =

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "core/status.h"
-#include "engine/dynamic_library.h"
+#include "host/dynamic_library.h"
 #include "engine/ort_api.h"
 
 namespace aspired {

@@ -255,19 +255,29 @@ test('sha256: content that cannot be read is an error, and is tried again after 
   assert.equal((await ledger.check(path, start + rules.contentCheckIntervalMs, true)).ready, true);
 });
 
-test('sha256: dispose ends the reading, and the next connection gets its list all the same', async (t) => {
+test('sha256: a reading that is ended gives no digest, and the next look begins anew', async (t) => {
+  const path = addVersion(tempDir(t), 1);
+  const gate = new Limiter(1);
+  const ledger = new ReadinessLedger(rules, 'sha256', gate);
+  const open = await gate.enter();
+  const start = Date.now() + 2 * window;
+  ledger.listed([path], start);
+  const first = await ledger.check(path, start, true);
+  ledger.abort();
+  open();
+  await first.digested;
+  const second = await ledger.check(path, start, true);
+  assert.ok(!second.ready && second.reason === 'digest');
+  await second.digested;
+  assert.equal((await ledger.check(path, start, true)).ready, true);
+});
+
+test('sha256: a first version whose digest is being computed is pending, and no fault', async (t) => {
   const f = new Fixture(t, 1);
-  const source = new FileSystemSource({ servables: [f.servable('sha256')], pollIntervalMs: 0, clock: f.clock });
-  const first = source.connect(f.target);
-  const [result] = await source.poll();
-  assert.deepEqual(result?.pending, [{ version: 1, path: join(f.basePath, '1'), reason: 'digest' }]);
-  assert.equal(result?.error, undefined, 'a first version whose digest is being computed is no fault');
-  first.dispose();
-  const target = new RecordingTarget<SourceItem<string>>();
-  const second = source.connect(target);
-  t.after(() => second.dispose());
-  await target.received(1);
-  assert.deepEqual([f.target.lists.length, target.versionsOf('m')], [0, [[1]]]);
+  f.source = new FileSystemSource({ servables: [f.servable('sha256')], clock: f.clock });
+  const { pending, error } = await f.poll();
+  assert.deepEqual(pending, [{ version: 1, path: join(f.basePath, '1'), reason: 'digest' }]);
+  assert.equal(error, undefined);
 });
 
 test('with a marker: one that is written anew vouches for the change at once', async (t) => {

@@ -1,6 +1,6 @@
 // Opening a shared library at run time.
-#ifndef ASPIRED_ENGINE_DYNAMIC_LIBRARY_H_
-#define ASPIRED_ENGINE_DYNAMIC_LIBRARY_H_
+#ifndef ASPIRED_HOST_DYNAMIC_LIBRARY_H_
+#define ASPIRED_HOST_DYNAMIC_LIBRARY_H_
 
 #include <string>
 
@@ -24,4 +24,4 @@ class DynamicLibrary {
 
 }  // namespace aspired
 
-#endif  // ASPIRED_ENGINE_DYNAMIC_LIBRARY_H_
+#endif  // ASPIRED_HOST_DYNAMIC_LIBRARY_H_

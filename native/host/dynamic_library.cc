@@ -1,4 +1,4 @@
-#include "engine/dynamic_library.h"
+#include "host/dynamic_library.h"
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -13,10 +13,13 @@ namespace aspired {
 #if defined(_WIN32)
 
 DynamicLibrary::DynamicLibrary(const std::string& path, std::string* error) {
-  // The search path of the library's own folder finds what it depends on.
+  const auto file = std::filesystem::u8path(path);
+  // The search path of the library's own folder finds what it depends on; it
+  // is refused for a bare name.
   handle_ = LoadLibraryExW(
-      std::filesystem::u8path(path).c_str(), nullptr,
-      LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
+      file.c_str(), nullptr,
+      LOAD_LIBRARY_SEARCH_DEFAULT_DIRS |
+          (file.is_absolute() ? LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR : 0));
   if (handle_ == nullptr) {
     *error = "LoadLibraryEx failed with error " +
              std::to_string(GetLastError()) + " for " + path;
