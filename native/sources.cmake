@@ -14,9 +14,11 @@ set(ASPIRED_CORE_SOURCES
   native/core/load_and_unload.cc
   native/core/loader_harness.cc
   native/core/manage_state_loop.cc
+  native/core/reader_group.cc
   native/core/resource_ledger.cc
   native/core/resources_report.cc
   native/core/servable_state_monitor.cc
+  native/core/share_readers.cc
   native/core/standby.cc
   native/core/status.cc
   native/cuda/cuda_devices.cc
@@ -55,6 +57,8 @@ set(ASPIRED_CORE_SOURCES
 
 set(ASPIRED_BINDING_SOURCES
   native/binding/addon.cc
+  native/binding/attach_tokens.cc
+  native/binding/attachment_wrap.cc
   native/binding/convert.cc
   native/binding/cuda_info.cc
   native/binding/env_data.cc
@@ -70,6 +74,7 @@ set(ASPIRED_BINDING_SOURCES
   native/binding/onnx_session_wrap.cc
   native/binding/onnx_tensor.cc
   native/binding/resources_convert.cc
+  native/binding/shareable.cc
 )
 
 set(ASPIRED_TEST_SOURCES
@@ -95,6 +100,8 @@ set(ASPIRED_TEST_SOURCES
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
   test/native/own_process_test.cc
+  test/native/reader_group_stress_test.cc
+  test/native/reader_group_test.cc
   test/native/resource_util_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc

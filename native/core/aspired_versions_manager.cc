@@ -112,6 +112,8 @@ Status AspiredVersionsManager::SetAspiredVersions(
     auto transition = std::make_unique<Transition>(name, std::move(done));
     std::set<int64_t> next;
     for (const AspiredVersion& item : versions) next.insert(item.version);
+    // Before what it leads to: a version that is opened again is aspired.
+    PushIntentLocked(stream, &next);
     for (auto& [version, record] : stream.records) {
       if (next.contains(version)) continue;
       DropLocked(stream, version, record);
@@ -148,8 +150,10 @@ Status AspiredVersionsManager::SetIntent(const std::string& name,
     if (closing_) return Closed();
     Stream& stream = StreamLocked(name);
     MergeIntentLocked(stream, std::move(intent));
+    PushIntentLocked(stream, nullptr);
     MarkDirtyLocked(stream);
   }
+  basic_->Flush();
   Wake();
   return Status::Ok();
 }

@@ -173,6 +173,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void PushEffect(SerialQueue::Effect effect) {
     effects_.Push(std::move(effect));
   }
+  // Queues a Readers::Remind() for every version that is open.
+  void RemindReaders();
   // Reads the meter when loads wait for memory, starts what is due and runs
   // inline work. Calls Flush().
   void Pump() {
