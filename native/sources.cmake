@@ -93,6 +93,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
   test/native/cuda_devices_test.cc
+  test/native/device_meters_test.cc
   test/native/event_bus_test.cc
   test/native/harness_state_test.cc
   test/native/host_memory_test.cc
