@@ -93,6 +93,8 @@ void TestManager::UnloadWhatIsReady() {
       ends.push_back(Unload({name, s.version}));
     }
   }
+  manager->EvictStandbys();
+  Sync();
   if (!options_.pump_thread) manager->Pump();
   for (const auto& end : ends) (void)end.status();
 }
