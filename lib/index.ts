@@ -4,6 +4,7 @@
  */
 export { ERROR_CODES } from './error-codes.js';
 export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './errors.js';
+export { AttachedVersionsManager, type AttachOptions } from './manager/attached.js';
 export type { BakeOptions } from './manager/bake-options.js';
 export type { BakeFigures, BakeReport } from './manager/bakes.js';
 export { ServableHandle } from './manager/handle.js';

@@ -20,10 +20,10 @@ import type {
   ServableStateEvent,
   ServableVersionState,
 } from '../types.js';
+import { AttachableReader } from './attachable.js';
 import type { Health } from './health.js';
 import type { LoaderRunner } from './loader-runner.js';
 import type { VersionEntry } from './registry.js';
-import { ServableReader } from './servable-reader.js';
 import type { Waits } from './waits.js';
 
 /** Loads and unloads that wait for a thread or run on one. */
@@ -35,8 +35,8 @@ export interface ThreadStats {
 }
 
 /** A reader that also sees what the manager does. */
-export abstract class ManagerView extends ServableReader {
-  protected abstract readonly core: NativeManager;
+export abstract class ManagerView extends AttachableReader {
+  protected abstract override readonly core: NativeManager;
   protected abstract readonly runner: LoaderRunner;
   protected abstract readonly waits: Waits;
   protected abstract readonly health: Health;

@@ -21,7 +21,8 @@ function taking<L extends Loader>(mib: number, loader: L): L {
 /** A list of one version that takes so many MiB. */
 const list = (mib: number, version = 1): AspiredVersion[] => one(version, taking(mib, new CountingLoader(version)));
 
-const stateOf = (m: TestManager, name: string): ServableVersionState | undefined => m.manager.getServableStates(name)[0];
+const stateOf = (m: TestManager, name: string): ServableVersionState | undefined =>
+  m.manager.getServableStates(name)[0];
 
 const ram = (m: TestManager) => {
   const [device] = m.manager.resources().devices;
@@ -57,7 +58,10 @@ test('a load that does not fit waits, visibly and with the arithmetic, and is ad
   const row = m.manager.resources().versions.find(({ id }) => id.name === 'b');
   assert.equal(row?.state, 'LoadRequested');
   assert.match(row?.waiting ?? '', /limit/);
-  assert.deepEqual(row?.shares.map(({ estimated, reserved }) => [estimated, reserved]), [[50 * MiB, 0]]);
+  assert.deepEqual(
+    row?.shares.map(({ estimated, reserved }) => [estimated, reserved]),
+    [[50 * MiB, 0]],
+  );
   assert.equal(ram(m).reserved, 70 * MiB);
   await m.aspire('a', []);
   assert.equal((await m.settled(transition)).versions[0]?.managerState, 'Available');
@@ -107,9 +111,7 @@ test('memory that comes free goes by priority, then by age', async (t) => {
   const transitions = [];
   for (const name of names) {
     const priority = priorities[name];
-    transitions.push(
-      m.manager.setAspiredVersions(name, list(40), priority === undefined ? undefined : { priority }),
-    );
+    transitions.push(m.manager.setAspiredVersions(name, list(40), priority === undefined ? undefined : { priority }));
     await waiting(m, name);
   }
   m.manager.setAspiredVersions('a', []);
