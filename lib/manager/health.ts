@@ -110,8 +110,25 @@ export class Health {
   startBake(name: string, [version, incarnation, previous]: NativeBake): void {
     const settings = this.options.servables.bakeOf(name);
     const id = { name, version };
-    if (settings) this.bakes.start({ id, incarnation, previous, settings });
-    else this.finishBake(id, incarnation, { verdict: 'passed', insufficientData: true }, undefined);
+    if (settings) {
+      this.rememberLoader(id);
+      this.bakes.start({ id, incarnation, previous, settings });
+    } else this.finishBake(id, incarnation, { verdict: 'passed', insufficientData: true }, undefined);
+  }
+
+  // Its list may have come before anybody asked for a bake.
+  private rememberLoader({ name, version }: ServableId): void {
+    const loader = this.options.runner.loaderOf(this.tokenOf(name, version));
+    let known = this.loaders.get(name);
+    if (!known) {
+      known = new Map();
+      this.loaders.set(name, known);
+    }
+    if (loader && !known.has(version)) known.set(version, loader);
+  }
+
+  private tokenOf(name: string, version: number): number {
+    return this.options.registry.streams.get(name)?.find(version)?.token ?? 0;
   }
 
   /** The version is closed to readers. */
@@ -124,8 +141,8 @@ export class Health {
   }
 
   private finishBake(id: ServableId, incarnation: number, outcome: BakeOutcome, error: AspiredError | undefined): void {
-    const { native, registry, runner, report } = this.options;
-    const token = registry.streams.get(id.name)?.find(id.version)?.token ?? 0;
+    const { native, runner, report } = this.options;
+    const token = this.tokenOf(id.name, id.version);
     if (error && outcome.verdict === 'breached') runner.blame(token, error);
     const status = native().finishBake(id.name, id.version, incarnation, error?.code, error?.message ?? '', token);
     // It stays although it is bad, because there is nothing to go back to: somebody must know.

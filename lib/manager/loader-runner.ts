@@ -86,6 +86,10 @@ export class LoaderRunner {
     if (record) record.error = error;
   }
 
+  loaderOf(token: number): Loader | undefined {
+    return this.records.get(token)?.loader;
+  }
+
   entryOf(token: number): VersionEntry | undefined {
     return this.records.get(token)?.entry;
   }

@@ -18,6 +18,8 @@ export const SERVABLE_KEYS = [
 
 /** Most versions that a servable may keep as standbys. */
 const MAX_STANDBYS = 1000;
+/** A hundred years: for longer is without an end, and no sum with the time of day overflows. */
+const MAX_STANDBY_MS = 3_155_760_000_000;
 const MAX_PRIORITY = 2 ** 31 - 1;
 
 /** What stays in JavaScript; undefined: as it was, or as the manager says. */
@@ -48,10 +50,11 @@ export function checkStandby(name: string, value: unknown): readonly [number, nu
   if (value === false) return [0, 0];
   checkKeys(name, value, ['versions', 'for']);
   const { versions, for: time } = value as Partial<StandbyOptions>;
+  const ms = time === undefined ? Number.POSITIVE_INFINITY : parseDuration(`${name}.for`, time, 1);
   return [
     checkInteger(`${name}.versions`, versions, 1, 0, MAX_STANDBYS),
     // 0 is "until its memory is needed" to the core.
-    time === undefined ? 0 : parseDuration(`${name}.for`, time, 1),
+    ms > MAX_STANDBY_MS ? 0 : ms,
   ];
 }
 

@@ -268,7 +268,7 @@ for (const [how, estimateResources] of [
     const error = versions[0]?.error;
     coded('ERR_ESTIMATE_FAILED')(error);
     assert.match(error?.message ?? '', /^Estimating a\/1 failed: no manifest$/);
-    assert.equal((error?.cause as Error).message, 'no manifest');
+    assert.equal((error?.cause as Error | undefined)?.message, 'no manifest');
     assert.deepEqual({ ...error?.servable }, { name: 'a', version: 1 });
     assert.deepEqual(m.events.statesOf('a', 1), ['Start', 'End']);
     assert.equal(stateOf(m, 'a')?.error, error);
