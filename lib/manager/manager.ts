@@ -8,7 +8,7 @@ import {
   type NativeTransitionResult,
   native,
 } from '../native/binding.js';
-import { checkInteger, checkKeys, checkName } from '../options.js';
+import { checkInteger, checkKeys, checkName, invalidOption } from '../options.js';
 import type { Devices } from '../resources/devices.js';
 import type { CudaLimit, ResourcesOptions } from '../resources/types.js';
 import type {
@@ -169,6 +169,9 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
   }
 
   private applyLocally(name: string, { policy, local }: Pick<CheckedServableOptions, 'policy' | 'local'>): void {
+    if (local.bake && !this.settings.metrics) {
+      throw invalidOption('bake', 'none where the manager has metrics: false', local.bake);
+    }
     if (policy) this.decisions.setPolicy(name, policy.custom);
     this.settings.servables.set(name, local);
   }
