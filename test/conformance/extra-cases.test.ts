@@ -1,5 +1,5 @@
 // Cases that TensorFlow Serving has no test for, by their numbers in the behaviour specification, section 13. Numbers 1 to
-// 7, 10 and 11 are in promises.test.ts; 19, 20 and 24 are with the sources; 8, 9 and 26 come with the resource model.
+// 7, 10 and 11 are in promises.test.ts; 19, 20 and 24 are with the sources; the memory of 8, 9, 14, 16, 26 and 27 is in memory-cases.test.ts.
 import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { deadline, eventually, turns } from '../support/deadline.js';
