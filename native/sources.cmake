@@ -79,12 +79,14 @@ set(ASPIRED_BINDING_SOURCES
 
 set(ASPIRED_TEST_SOURCES
   test/conformance/basic_manager_conformance_test.cc
+  test/conformance/basic_manager_memory_conformance_test.cc
   test/conformance/basic_manager_threads_conformance_test.cc
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
   test/conformance/resource_tracker_conformance_test.cc
   test/conformance/resource_util_conformance_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
+  test/native/admission_queue_test.cc
   test/native/aspired_versions_manager_life_test.cc
   test/native/aspired_versions_manager_stress_test.cc
   test/native/aspired_versions_manager_test.cc
@@ -93,7 +95,9 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
   test/native/cuda_devices_test.cc
+  test/native/device_meters_test.cc
   test/native/event_bus_test.cc
+  test/native/footprints_test.cc
   test/native/harness_state_test.cc
   test/native/host_memory_test.cc
   test/native/loader_harness_test.cc
@@ -102,6 +106,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/own_process_test.cc
   test/native/reader_group_stress_test.cc
   test/native/reader_group_test.cc
+  test/native/resource_ledger_test.cc
   test/native/resource_util_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc

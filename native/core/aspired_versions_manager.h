@@ -253,6 +253,8 @@ class AspiredVersionsManager
   // Of bake.cc.
   bool BakesLocked(const Stream& stream) const;
   void UpdateBakeLocked(Stream& stream);
+  // Whether a bake needs what the action would unload.
+  bool IsKeptLocked(const ServableAction& action);
   std::optional<int64_t> LastGoodLocked(const Stream& stream) const;
 
   const Options options_;
