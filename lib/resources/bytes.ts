@@ -13,11 +13,12 @@ const PREFIXES = ['', 'k', 'm', 'g', 't', 'p'];
  * @throws AspiredError ERR_INVALID_ARGUMENT
  */
 export function parseBytes(name: string, value: unknown): number {
-  const bytes = Math.ceil(toBytes(value));
-  if (!Number.isSafeInteger(bytes) || bytes < 0) {
+  const bytes = toBytes(value);
+  // The comparison is false for NaN.
+  if (!(bytes >= 0 && bytes <= Number.MAX_SAFE_INTEGER)) {
     throw invalidOption(name, "bytes, or a text like '512MiB', '1.5GiB' or '70GB'", value);
   }
-  return bytes;
+  return Math.ceil(bytes) || 0; // never -0
 }
 
 function toBytes(value: unknown): number {
@@ -26,6 +27,7 @@ function toBytes(value: unknown): number {
   const [, count, prefix = '', binary] = FORM.exec(value) ?? [];
   if (count === undefined) return Number.NaN;
   if (prefix !== '' && !/b\s*$/i.test(value)) return Number.NaN;
+  if (prefix === '' && binary) return Number.NaN;
   const power = PREFIXES.indexOf(prefix.toLowerCase());
   return Number(count) * (binary ? 1024 : 1000) ** power;
 }

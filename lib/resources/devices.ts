@@ -36,7 +36,7 @@ export class Devices {
       cudaPath: checkPath('resources.cudaPath', options.cudaPath),
       nvmlPath: checkPath('resources.nvmlPath', options.nvmlPath),
     };
-    const limits: number[] = [limitOf('resources.ram', options.ram ?? { fraction: 1 }, hostBytes)];
+    const limits: number[] = [limitOf('resources.ram', options.ram, hostBytes)];
     this.gpus = this.findGpus(options.cuda, limits);
     this.first = limits;
   }
@@ -57,9 +57,9 @@ export class Devices {
       checkKeys(where, entry, ['device', 'limit']);
       const gpu = toGpu(findDevice(`${where}.device`, entry.device, usable, info));
       if (value.slice(0, i).some((other) => usable.length > 0 && sameDevice(other.device, gpu))) {
-        throw invalidOption(`${where}.device`, 'devices that are named once', entry.device);
+        throw namedTwice(where, entry.device);
       }
-      limits.push(limitOf(`${where}.limit`, entry.limit ?? { fraction: 1 }, () => gpu.total));
+      limits.push(limitOf(`${where}.limit`, entry.limit, () => gpu.total));
       return gpu;
     });
   }
@@ -86,11 +86,9 @@ export class Devices {
       const where = `limits.cuda[${i}]`;
       checkKeys(where, entry, ['device', 'limit']);
       const index = this.indexOf(`${where}.device`, entry.device);
-      limits[index + 1] = limitOf(
-        `${where}.limit`,
-        entry.limit ?? { fraction: 1 },
-        () => (this.gpus[index] as Gpu).total,
-      );
+      const gpu = this.gpus[index] as Gpu;
+      if (cuda.slice(0, i).some((other) => sameDevice(other.device, gpu))) throw namedTwice(where, entry.device);
+      limits[index + 1] = limitOf(`${where}.limit`, entry.limit, () => gpu.total);
     });
     return limits;
   }
@@ -111,7 +109,9 @@ export class Devices {
    * @throws AspiredError ERR_INVALID_ESTIMATE, ERR_DEVICE_NOT_FOUND
    */
   toNative(estimate: ResourceAllocation): NativeAllocation {
-    if (typeof estimate !== 'object' || estimate === null) throw badEstimate('an object', estimate);
+    if (typeof estimate !== 'object' || estimate === null || Array.isArray(estimate)) {
+      throw badEstimate('an object', estimate);
+    }
     const entries: [string, number | undefined, number][] = [];
     for (const key of Object.keys(estimate)) {
       if (key !== 'ram' && key !== 'cuda') throw badEstimate("'ram' and 'cuda'", key);
@@ -156,6 +156,8 @@ function gpuEntries(cuda: ResourceAllocation['cuda']): readonly CudaAllocation[]
   if (!Array.isArray(cuda)) return [{ memory: cuda as number }];
   for (const entry of cuda) {
     if (typeof entry !== 'object' || entry === null) throw badEstimate('{ device, memory }', entry);
+    const other = Object.keys(entry).find((key) => key !== 'device' && key !== 'memory');
+    if (other !== undefined) throw badEstimate("'device' and 'memory'", other);
   }
   return cuda;
 }
@@ -177,9 +179,13 @@ function bytesOf(key: string, value: unknown): number {
   }
 }
 
+function namedTwice(where: string, device: unknown): AspiredError {
+  return invalidOption(`${where}.device`, 'devices that are named once', device);
+}
+
 function checkPath(name: string, value: unknown): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== 'string' || value === '') throw invalidOption(name, 'a path', value);
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw invalidOption(name, 'a path', value);
   return value;
 }
 
@@ -187,7 +193,9 @@ function hostBytes(): number {
   return native.hostMemory().bytes;
 }
 
-function limitOf(name: string, value: MemoryLimit, total: () => number): number {
+/** Undefined: all there is. */
+function limitOf(name: string, value: MemoryLimit | undefined, total: () => number): number {
+  if (value === undefined) return total();
   if (typeof value !== 'object' || value === null) return parseBytes(name, value);
   checkKeys(name, value, ['fraction']);
   const { fraction } = value as { fraction: unknown };
