@@ -198,7 +198,8 @@ export abstract class ServableReader {
 
   /**
    * Requests, errors and latency of every version of `name` that is open or draining, highest first. A version that is
-   * loaded again starts at 0. Empty with the option `metrics: false`.
+   * loaded again starts at 0. A manager counts the requests of threads that attached, too. Empty with the option
+   * `metrics: false`.
    */
   getServableMetrics(name: string): ServableMetrics[] {
     this.checkOpen();

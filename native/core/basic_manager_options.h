@@ -50,7 +50,7 @@ struct LoadOptions {
   // Higher goes first, in the queue for slots and for memory.
   int priority = 0;
   // Instead of RetryOptions::max_num_load_retries.
-  std::optional<int> max_num_load_retries;
+  std::optional<int> max_num_load_retries = {};
   // The owner can make room by unloading other versions of the stream.
   bool frees_own = false;
 };
@@ -59,7 +59,7 @@ struct UnloadOptions {
   // When it has drained it stays loaded, as a standby.
   bool keep_drained = false;
   // Why; not OK: the version ends with it, in state Error.
-  Status verdict;
+  Status verdict = {};
 };
 
 // A managed version.

@@ -114,9 +114,10 @@ void AspiredVersionsManager::FreeOwnLocked(Stream& stream) {
   for (auto& [version, record] : stream.records) {
     if (!MayFreeOwnLocked(stream, record)) continue;
     const auto now = basic_->GetSnapshot({stream.name, version});
-    if (now && now->state == HarnessState::kLoadRequested) {
-      FreeForLocked(stream, version, record);
-    }
+    if (!now || now->state != HarnessState::kLoadRequested) continue;
+    FreeForLocked(stream, version, record);
+    // What could not go yet, because it was loading, may go later.
+    stream.pressed |= !record.freed_for;
   }
 }
 
@@ -131,6 +132,8 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
   }
   std::sort(old.begin(), old.end());
   std::vector<ServableId> victims;
+  // Without any of them: it has its turn soon.
+  if (basic_->FitsWithout({stream.name, version}, victims)) return;
   bool fits = false;
   for (size_t i = 0; i < old.size() && !fits; ++i) {
     victims.push_back({stream.name, old[i].second});

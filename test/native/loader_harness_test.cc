@@ -74,7 +74,8 @@ std::vector<Operation> Operations() {
       {"StartQuiescing", [](auto& h) { return h.StartQuiescing(); },
        Bit(kUnloadRequested), kQuiescing},
       {"RevokeUnload", [](auto& h) { return h.RevokeUnload(9); },
-       static_cast<HarnessStateSet>(Bit(kUnloadRequested) | Bit(kQuiescing)),
+       static_cast<HarnessStateSet>(Bit(kUnloadRequested) | Bit(kQuiescing) |
+                                    Bit(kQuiesced)),
        kReady},
       {"DoneQuiescing", [](auto& h) { return h.DoneQuiescing(); },
        Bit(kQuiescing), kQuiesced},

@@ -3,6 +3,7 @@
 #define ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_METER_H_
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -25,9 +26,21 @@ class FakeMeter final : public MemoryMeter {
   }
 
   std::vector<DeviceReading> Read() override {
+    std::function<void()> after;
+    std::vector<DeviceReading> readings;
+    {
+      std::lock_guard<std::mutex> lock(mu_);
+      ++reads_;
+      readings = readings_;
+      after = std::exchange(after_read_, nullptr);
+    }
+    if (after) after();
+    return readings;
+  }
+  // Once: between the moment of the next reading and its return.
+  void AfterNextRead(std::function<void()> hook) {
     std::lock_guard<std::mutex> lock(mu_);
-    ++reads_;
-    return readings_;
+    after_read_ = std::move(hook);
   }
   uint64_t ReadSelfRam() override {
     std::lock_guard<std::mutex> lock(mu_);
@@ -85,6 +98,7 @@ class FakeMeter final : public MemoryMeter {
   std::vector<DeviceReading> readings_;
   uint64_t self_ram_ = 1ull << 30;
   int reads_ = 0;
+  std::function<void()> after_read_;
 };
 
 }  // namespace aspired::test

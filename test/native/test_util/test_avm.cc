@@ -78,12 +78,26 @@ ProbePtr TestAvm::FailingProbe() {
   return probe;
 }
 
+ProbePtr TestAvm::Needs(uint64_t units) {
+  auto probe = Probe();
+  probe->Estimate({{{{kMain, 0, kRam}, units}}});
+  return probe;
+}
+
+ProbePtr TestAvm::RenewalOf(const ProbePtr& probe) {
+  auto renewal = Probe();
+  probe->RenewBy(renewal);
+  return renewal;
+}
+
 std::vector<AspiredVersion> TestAvm::Versions(const std::vector<Item>& items) {
   std::vector<AspiredVersion> versions;
   for (const Item& item : items) {
     AspiredVersion v;
     v.version = item.version;
     v.error = item.error;
+    v.replace = item.replace;
+    v.same_loader = item.same_loader;
     if (item.probe != nullptr) {
       probes_.push_back(item.probe);
       v.loader = item.probe->MakeLoader();

@@ -47,8 +47,10 @@ class Settled {
 // One element of a list: a loader, or an error of its source.
 struct Item {
   int64_t version = 0;
-  ProbePtr probe;
+  ProbePtr probe = nullptr;
   Status error = {};
+  bool replace = false;
+  bool same_loader = false;
 };
 
 class TestAvm {
@@ -63,6 +65,10 @@ class TestAvm {
   // Its load waits for the hand.
   ProbePtr HeldProbe();
   ProbePtr FailingProbe();
+  // It needs so many units of main memory.
+  ProbePtr Needs(uint64_t units);
+  // The loader that takes its place; expected to be gone at the end, too.
+  ProbePtr RenewalOf(const ProbePtr& probe);
 
   // Expects OK, and steps.
   Settled Aspire(const std::string& name, const std::vector<Item>& items,

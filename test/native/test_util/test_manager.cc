@@ -87,7 +87,15 @@ void TestManager::Finish() {
 
 void TestManager::UnloadWhatIsReady() {
   std::vector<Completion> ends;
-  for (const auto& name : manager->GetManagedServableNames()) {
+  const auto names = manager->GetManagedServableNames();
+  // What waits for memory would get it now.
+  for (const auto& name : names) {
+    for (const auto& s : manager->GetSnapshots(name)) {
+      if (s.state != HarnessState::kLoadRequested) continue;
+      (void)manager->CancelLoad({name, s.version});
+    }
+  }
+  for (const auto& name : names) {
     for (const auto& s : manager->GetSnapshots(name)) {
       if (s.state != HarnessState::kReady) continue;
       ends.push_back(Unload({name, s.version}));
@@ -95,7 +103,7 @@ void TestManager::UnloadWhatIsReady() {
   }
   manager->EvictStandbys();
   Sync();
-  if (!options_.pump_thread) manager->Pump();
+  if (!options_.pump_thread) Pump();
   for (const auto& end : ends) (void)end.status();
 }
 
@@ -184,9 +192,21 @@ std::optional<HarnessState> TestManager::State(const ServableId& id) const {
   return snapshot->state;
 }
 
+void TestManager::Pump() {
+  bool again = true;
+  while (again) {
+    manager->Pump();
+    Sync();
+    std::lock_guard<std::mutex> lock(mu_);
+    // With a thread, that one sees to it.
+    again = !options_.pump_thread && std::exchange(woken_, false);
+  }
+}
+
 void TestManager::Advance(std::chrono::milliseconds by) {
   clock->Advance(by);
-  manager->Pump();
+  if (options_.pump_thread) return manager->Pump();
+  Pump();
 }
 
 }  // namespace aspired::test

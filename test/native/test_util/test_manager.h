@@ -87,6 +87,8 @@ class TestManager {
   // New, managed and loaded.
   ProbePtr Loaded(const ServableId& id,
                   LoaderProbe::Kind kind = LoaderProbe::Kind::kBlocking);
+  // On this thread, until nothing asks for more.
+  void Pump();
   // Nullopt when it is not managed.
   std::optional<HarnessState> State(const ServableId& id) const;
   // Moves the clock and pumps, on this thread.

@@ -325,6 +325,46 @@ test('requests of an attachment count in the metrics of the manager, also when i
   assert.deepEqual(requests(m.manager), [[2, 0, 0, 0]], 'a version that is loaded again starts at 0');
 });
 
+test('a standby stays loaded here too: a rollback to it loads nothing', async (t) => {
+  const m = start(t);
+  const mine: number[] = [];
+  const loaders = ({ version }: ServableId): Loader => ({
+    load: () => {
+      mine.push(version);
+      return version;
+    },
+  });
+  await m.aspire('m', counted(1), { standby: { versions: 1, for: '1h' } });
+  const attached = attach(t, m, { loaders });
+  await m.aspire('m', counted(2));
+  await eventually(() => attached.listAvailableServableIds().length === 1, 'the switch');
+  assert.equal(resolve(attached), 'm/2');
+  assert.equal(
+    resolve(attached, { name: 'm', version: 1 }),
+    'ERR_SERVABLE_NOT_FOUND',
+    'a standby is closed to readers',
+  );
+  await m.aspire('m', counted(1));
+  assert.equal(resolve(attached), 'm/1');
+  assert.deepEqual(mine, [1, 2]);
+});
+
+test('a bake goes by the requests of attachments, and the version before it is back here too', async (t) => {
+  const m = start(t);
+  await m.aspire('m', counted(1));
+  const attached = attach(t, m);
+  const bake = { for: '1h', minRequests: 10, maxErrorRate: 0.1 };
+  const transition = m.manager.setAspiredVersions('m', counted(2), { bake });
+  await eventually(() => m.manager.getServableStates('m')[0]?.baking === true, 'the bake');
+  await turns(); // it counts from when the manager hears of it
+  for (let i = 0; i < 200; i++) {
+    await assert.rejects(attached.withServable({ name: 'm', version: 2 }, () => Promise.reject(new Error('bad'))));
+  }
+  const { versions } = await m.settled(transition);
+  assert.equal(versions[0]?.error?.code, 'ERR_BAKE_FAILED');
+  assert.equal(resolve(attached), 'm/1');
+});
+
 test('the manager closes: nothing is found, what is held is good until it is back, and then it is unloaded', async (t) => {
   const m = start(t);
   const mine = new CountingLoader(1);
