@@ -216,7 +216,7 @@ bool BasicManager::ReadingIsFreshLocked() const {
 
 void BasicManager::ObserveMemory() {
   if (!ledger_ || options_.meter == nullptr) return;
-  uint64_t works_ended = 0;
+  uint64_t measurements = 0;
   {
     std::lock_guard<std::mutex> lock(mu_);
     const TimePoint now = options_.clock->Now();
@@ -224,23 +224,28 @@ void BasicManager::ObserveMemory() {
                      (load_queue_.wants_look(now) || !observed_at_ ||
                       now - *observed_at_ >= kReadingInterval);
     if (stopped_ || (!due && !ledger_->wants_reading())) return;
-    works_ended = works_ended_;
+    measurements = measurements_;
   }
   const auto readings = options_.meter->Read();
   std::lock_guard<std::mutex> lock(mu_);
-  ObserveLocked(readings, works_ended);
+  ObserveLocked(readings, measurements);
 }
 
 void BasicManager::ObserveLocked(const std::vector<DeviceReading>& readings,
-                                 uint64_t works_ended) {
+                                 uint64_t measurements) {
   if (ledger_->Observe(readings)) MemoryChangedLocked();
-  // What ended while memory was read counts as measured, and is not in the
-  // reading: together they would show more room than there is.
-  if (works_ended == works_ended_) {
+  if (measurements == measurements_) {
     observed_at_ = options_.clock->Now();
   } else {
     observed_at_.reset();
   }
+}
+
+// What was measured just now is not promised any more, and is not in a reading
+// from before: together they would show more room than there is.
+void BasicManager::ReadingIsStaleLocked() {
+  ++measurements_;
+  observed_at_.reset();
 }
 
 std::optional<TimePoint> BasicManager::NextDue() const {
@@ -281,12 +286,12 @@ void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
 }
 
 void BasicManager::ReleaseLocked(const ManagedPtr& m) {
-  m->waiting = false;
+  const bool waited = std::exchange(m->waiting, false);
   if (m->account == nullptr) return;
   const bool held = !m->account->reserved.empty();
   ledger_->Release(m->account.get());
   m->account.reset();
-  if (held) MemoryChangedLocked();
+  if (held || waited) MemoryChangedLocked();
 }
 
 void BasicManager::MemoryChangedLocked() {
@@ -306,6 +311,7 @@ uint64_t BasicManager::ReadSelfRam() const {
 void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
                                    uint64_t self_ram) {
   if (!ledger_ || options_.meter == nullptr) return;
+  ReadingIsStaleLocked();
   if (work == Work::kUnload) {
     if (m->account) ledger_->BeginUnload(m->account.get(), self_ram);
     return;
@@ -315,8 +321,7 @@ void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
 }
 
 void BasicManager::EndLoadLocked(const ManagedPtr& m, uint64_t self_ram) {
-  ++works_ended_;
-  observed_at_.reset();
+  ReadingIsStaleLocked();
   if (!m->account) return;
   ledger_->EndLoad(m->account.get(), self_ram);
   // What it did not take of its reservation may not be what was seen as used.
@@ -344,8 +349,7 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
 }
 
 void BasicManager::EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram) {
-  ++works_ended_;
-  observed_at_.reset();
+  ReadingIsStaleLocked();
   if (m->account) ledger_->EndUnload(m->account.get(), self_ram);
   ReleaseLocked(m);
 }

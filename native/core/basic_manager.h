@@ -228,9 +228,10 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void ReleaseLocked(const ManagedPtr& m);
   // What waits for memory is to be looked at again.
   void MemoryChangedLocked();
-  // Of a time when `works_ended_` was as given.
+  // Of a time when `measurements_` was as given.
   void ObserveLocked(const std::vector<DeviceReading>& readings,
-                     uint64_t works_ended);
+                     uint64_t measurements);
+  void ReadingIsStaleLocked();
   void BeginWorkLocked(const ManagedPtr& m, Work work, uint64_t self_ram);
   void EndLoadLocked(const ManagedPtr& m, uint64_t self_ram);
   // After EndLoadLocked(), of a load that succeeded.
@@ -273,9 +274,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   std::deque<ManagedPtr> standbys_;  // oldest first
   std::optional<ResourceLedger> ledger_;
   Footprints footprints_;
-  // None: something that the last reading shows has ended since.
-  std::optional<TimePoint> observed_at_;
-  uint64_t works_ended_ = 0;     // loads and unloads
+  std::optional<TimePoint> observed_at_;  // none: the last reading is stale
+  uint64_t measurements_ = 0;    // of loads and unloads, at either end
   uint64_t memory_changes_ = 1;  // see MemoryChangedLocked()
   uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;

@@ -33,6 +33,11 @@ uint64_t Outstanding(uint64_t reserved, int64_t measured) {
   return Minus(reserved, static_cast<uint64_t>(std::max<int64_t>(measured, 0)));
 }
 
+// What is in use beyond a reservation.
+uint64_t Excess(uint64_t reserved, int64_t measured) {
+  return Minus(static_cast<uint64_t>(std::max<int64_t>(measured, 0)), reserved);
+}
+
 std::string Bytes(uint64_t quantity) { return FormatQuantity(kRam, quantity); }
 
 }  // namespace
@@ -119,7 +124,7 @@ ResourceAllocation ResourceLedger::Capacity() const {
 }
 
 ResourceAllocation ResourceLedger::Available(
-    const ResourceAllocation& freed) const {
+    const ResourceAllocation& freed, bool at_rest) const {
   ResourceAllocation available;
   for (const Device& device : devices_) {
     const uint64_t back = util_.GetQuantity(device.resource, freed);
@@ -129,8 +134,10 @@ ResourceAllocation ResourceLedger::Available(
     if (device.reading) {
       const DeviceReading& r = *device.reading;
       const uint64_t taken = SaturatingAdd(r.used, device.outstanding);
+      const uint64_t comes_back =
+          SaturatingAdd(back, at_rest ? device.transit_excess : 0);
       const uint64_t really =
-          r.status.ok() ? Minus(SaturatingAdd(r.total, back), taken) : 0;
+          r.status.ok() ? Minus(SaturatingAdd(r.total, comes_back), taken) : 0;
       left = std::min(left, really);
     }
     available.entries.push_back({device.resource, left});
@@ -180,7 +187,7 @@ bool ResourceLedger::FitsAtRest(const ResourceAllocation& request) const {
   for (const Device& device : devices_) {
     transit.entries.push_back({device.resource, device.transit});
   }
-  return Fits(request, transit);
+  return util_.Place(request, Available(transit, /*at_rest=*/true)).has_value();
 }
 
 bool ResourceLedger::Reserve(ResourceAccount* account) {
@@ -193,21 +200,32 @@ bool ResourceLedger::Reserve(ResourceAccount* account) {
   return true;
 }
 
-void ResourceLedger::AddReserved(const ResourceAccount& account, int sign) {
+// The sums of one device that depend on what was measured.
+void ResourceLedger::AddPart(Device* device, const ResourceAccount& account,
+                             size_t index, int sign) {
   const auto apply = [sign](uint64_t* sum, uint64_t quantity) {
     *sum = sign > 0 ? *sum + quantity : Minus(*sum, quantity);
   };
+  const uint64_t reserved = ReservedOn(account, index);
+  if (reserved == 0) return;
+  const int64_t measured =
+      index < account.measured.size() ? account.measured[index] : 0;
+  apply(&device->outstanding, Outstanding(reserved, measured));
+  if (account.phase == Phase::kResident) return;
+  apply(&device->transit_excess, Excess(reserved, measured));
+}
+
+void ResourceLedger::AddReserved(const ResourceAccount& account, int sign) {
   for (const auto& entry : account.reserved.entries) {
     const auto index = IndexOf(entry.resource);
     if (!index) continue;
     Device& device = devices_[*index];
-    const int64_t measured =
-        *index < account.measured.size() ? account.measured[*index] : 0;
-    apply(&device.reserved, entry.quantity);
-    apply(&device.outstanding, Outstanding(entry.quantity, measured));
-    if (account.phase != Phase::kResident) {
-      apply(&device.transit, entry.quantity);
-    }
+    const auto apply = [sign, &entry](uint64_t* sum) {
+      *sum = sign > 0 ? *sum + entry.quantity : Minus(*sum, entry.quantity);
+    };
+    apply(&device.reserved);
+    if (account.phase != Phase::kResident) apply(&device.transit);
+    AddPart(&device, account, *index, sign);
   }
   if (account.phase != Phase::kLeaving) return;
   Status s = sign > 0 ? util_.Add(account.reserved, &leaving_)
@@ -260,14 +278,10 @@ void ResourceLedger::AddMeasured(ResourceAccount* account, size_t device,
   if (bytes == 0) return;
   if (account->measured.empty()) account->measured.resize(devices_.size());
   Device& d = devices_[device];
-  const uint64_t reserved = ReservedOn(*account, device);
-  int64_t& measured = account->measured[device];
-  if (reserved > 0) {
-    d.outstanding = Minus(d.outstanding, Outstanding(reserved, measured));
-  }
-  measured += bytes;
+  AddPart(&d, *account, device, -1);
+  account->measured[device] += bytes;
   d.measured += bytes;
-  if (reserved > 0) d.outstanding += Outstanding(reserved, measured);
+  AddPart(&d, *account, device, +1);
 }
 
 void ResourceLedger::Attribute(size_t device, int64_t self) {

@@ -67,8 +67,10 @@ class ResourceLedger {
     int64_t measured = 0;  // of all versions
     // The part of `reserved` that is not known to be in use.
     uint64_t outstanding = 0;
-    // The part of `reserved` whose versions load or leave.
+    // The part of `reserved` whose versions load or leave, and by how much what
+    // was measured of them exceeds it.
     uint64_t transit = 0;
+    uint64_t transit_excess = 0;
     std::optional<DeviceReading> reading;
   };
 
@@ -126,8 +128,12 @@ class ResourceLedger {
     bool ended = false;
   };
 
-  // What is left by limit and device, were `freed` given back.
-  ResourceAllocation Available(const ResourceAllocation& freed) const;
+  // What is left by limit and device, were `freed` given back; `at_rest`: it is
+  // all that is in transit.
+  ResourceAllocation Available(const ResourceAllocation& freed,
+                               bool at_rest = false) const;
+  void AddPart(Device* device, const ResourceAccount& account, size_t index,
+               int sign);
   ResourceAllocation Capacity() const;
   void BeginWork(ResourceAccount* account, bool load, uint64_t self_ram);
   void EndWork(ResourceAccount* account, bool keep, uint64_t self_ram);
