@@ -220,10 +220,9 @@ void BasicManager::ObserveMemory() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     const TimePoint now = options_.clock->Now();
-    const bool due =
-        load_queue_.has_waiting() && !ReadingIsFreshLocked() &&
-        (load_queue_.wants_look(now) || !observed_at_ ||
-         now - *observed_at_ >= kReadingInterval);
+    const bool due = load_queue_.has_waiting() && !ReadingIsFreshLocked() &&
+                     (load_queue_.wants_look(now) || !observed_at_ ||
+                      now - *observed_at_ >= kReadingInterval);
     if (stopped_ || (!due && !ledger_->wants_reading())) return;
     measurements = measurements_;
   }

@@ -292,8 +292,8 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     }
     return;
   }
-  // Resident: intent is a bit. What was good enough once needs no bake; what was
-  // dropped within its bake has it again.
+  // Resident: intent is a bit. What was good enough once needs no bake; what
+  // was dropped within its bake has it again.
   if (now.state == HarnessState::kReady || basic_->RevokeUnload(id).ok()) {
     DisposeLocked(std::move(item.loader));
     transition.AddSettled(id.version, ManagerState::kAvailable, Status::Ok());

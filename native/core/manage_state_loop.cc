@@ -252,7 +252,8 @@ void AspiredVersionsManager::DecideLocked(Stream& stream,
   }
 }
 
-// Since the decision, a version may have become Ready whose bake needs that one.
+// Since the decision, a version may have become Ready whose bake needs that
+// one.
 bool AspiredVersionsManager::IsKeptLocked(const ServableAction& action) {
   if (action.kind == PolicyAction::Kind::kLoad) return false;
   Stream& stream = *streams_.at(action.id.name);

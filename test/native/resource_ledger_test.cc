@@ -66,8 +66,8 @@ class ResourceLedgerTest : public ::testing::Test {
 TEST_F(ResourceLedgerTest, AnEstimateOfOtherDevicesIsInvalid) {
   EXPECT_TRUE(ledger_.Verify(Allocation({AnyMain(1), AnyCuda(1)})).ok());
   EXPECT_TRUE(ledger_.Verify({}).ok());
-  for (const auto& entry :
-       {Cuda(2, 1), test::AnyGpu(1), Main(1, "slots"), test::Of(kMain, 1, kRam, 1)}) {
+  for (const auto& entry : {Cuda(2, 1), test::AnyGpu(1), Main(1, "slots"),
+                            test::Of(kMain, 1, kRam, 1)}) {
     EXPECT_EQ(ledger_.Verify(Allocation({entry})).code(),
               ErrorCode::kInvalidEstimate)
         << entry.resource.ToString();

@@ -9,8 +9,8 @@
 // Unload(), nor after a load that was cancelled; Unload() once, after a
 // successful Load(), and not while a reader can read; CancelLoad() at most
 // once; EstimateResources() only of who has estimates, before the first Load(),
-// and not twice at a time; destruction while nothing is under way and no servable is left (but
-// for AllowLeak()).
+// and not twice at a time; destruction while nothing is under way and no
+// servable is left (but for AllowLeak()).
 #ifndef ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_LOADER_H_
 #define ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_LOADER_H_
 
