@@ -68,25 +68,35 @@ set(ASPIRED_BINDING_SOURCES
 
 set(ASPIRED_TEST_SOURCES
   test/conformance/basic_manager_conformance_test.cc
+  test/conformance/basic_manager_memory_conformance_test.cc
   test/conformance/basic_manager_threads_conformance_test.cc
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
   test/conformance/resource_tracker_conformance_test.cc
   test/conformance/resource_util_conformance_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
+  test/native/admission_property_test.cc
+  test/native/admission_queue_test.cc
+  test/native/aspired_versions_manager_bake_test.cc
   test/native/aspired_versions_manager_life_test.cc
+  test/native/aspired_versions_manager_memory_test.cc
   test/native/aspired_versions_manager_stress_test.cc
   test/native/aspired_versions_manager_test.cc
   test/native/basic_manager_cancel_test.cc
+  test/native/basic_manager_memory_standby_test.cc
+  test/native/basic_manager_memory_stress_test.cc
+  test/native/basic_manager_memory_test.cc
   test/native/basic_manager_slots_test.cc
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
   test/native/event_bus_test.cc
+  test/native/footprints_test.cc
   test/native/harness_state_test.cc
   test/native/host_memory_test.cc
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
+  test/native/resource_ledger_test.cc
   test/native/resource_util_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc
