@@ -364,6 +364,13 @@ void World::ExpectNothingWaitsThatFits() {
         << manager_->ExplainWait(v->id);
   }
   EXPECT_TRUE(All(kLoading).empty());
+  // And the ledger is that of the test.
+  const auto report = manager_->GetResources();
+  for (size_t d = 0; d < kDevices; ++d) {
+    uint64_t reserved = 0;
+    for (const auto& [version, v] : versions_) reserved += v->reserved[d];
+    EXPECT_EQ(report.devices[d].reserved, reserved) << d;
+  }
 }
 
 void World::Empty() {
@@ -400,7 +407,7 @@ class AdmissionPropertyMemoryTest : public ::testing::TestWithParam<unsigned> {
 };
 
 TEST_P(AdmissionPropertyMemoryTest, RandomOperationsKeepEveryInvariant) {
-  constexpr int kSeeds = 12;
+  constexpr int kSeeds = 6;
   size_t admitted = 0;
   for (unsigned s = 0; s < kSeeds; ++s) {
     const unsigned seed = GetParam() * kSeeds + s;
@@ -417,7 +424,7 @@ TEST_P(AdmissionPropertyMemoryTest, RandomOperationsKeepEveryInvariant) {
     admitted += world.admitted();
     if (HasFailure()) return;
   }
-  EXPECT_GT(admitted, 400u) << "or nothing was tested";
+  EXPECT_GT(admitted, 200u) << "or nothing was tested";
 }
 
 // A stream of small loads that come and go, each for at most three seconds: a
