@@ -86,11 +86,17 @@ set(ASPIRED_TEST_SOURCES
   test/conformance/resource_tracker_conformance_test.cc
   test/conformance/resource_util_conformance_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
+  test/native/admission_property_test.cc
   test/native/admission_queue_test.cc
+  test/native/aspired_versions_manager_bake_test.cc
   test/native/aspired_versions_manager_life_test.cc
+  test/native/aspired_versions_manager_memory_test.cc
   test/native/aspired_versions_manager_stress_test.cc
   test/native/aspired_versions_manager_test.cc
   test/native/basic_manager_cancel_test.cc
+  test/native/basic_manager_memory_standby_test.cc
+  test/native/basic_manager_memory_stress_test.cc
+  test/native/basic_manager_memory_test.cc
   test/native/basic_manager_slots_test.cc
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc

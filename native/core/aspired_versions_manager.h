@@ -7,18 +7,19 @@
 // action it allows, and performs them, unloads before loads.
 //
 // What a list does to a version that
-//   is new                           it is managed: New, Start
-//   is resident or on its way        nothing; the loader of the list dies
-//   unused is resident and was dropped      it is aspired again, without a load
-//   is draining, or a standby        its unload is revoked, without a load
-//   is ending, or being cancelled    it starts anew with the loader of the list
-//                                    as soon as the old incarnation is gone
-//   failed                           it starts anew with the loader of the list
-//                                    (unless enable_reload... is off)
-//   and, when the list lacks it, one that
-//   waits for its load or for a retry   it ends at once
-//   is in a load attempt                it is cancelled, and never visible
-//   is resident                         the policy decides when it goes
+//   is new                       it is managed: New, Start
+//   is resident or on its way    nothing; the loader of the list dies unused
+//   was dropped and is resident  it is aspired again, without a load
+//   drains, or is a standby      its unload is revoked, without a load
+//   ends, or is being cancelled  it starts anew with the loader of the list, as
+//                                soon as the old incarnation is gone
+//   failed                       it starts anew with the loader of the list
+//                                (unless enable_reload... is off, or it is bad
+//                                and the loader is the same)
+// and, when the list lacks it, to one that
+//   waits for its load or retry  it ends at once
+//   is in a load attempt         it is cancelled, and never visible
+//   is resident                  the policy decides when it goes
 //
 // Memory. When an aspired version waits for memory and the intent of its stream
 // says so, the old ones are unloaded first; should it then fail, the last good

@@ -275,8 +275,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   std::optional<ResourceLedger> ledger_;
   Footprints footprints_;
   std::optional<TimePoint> observed_at_;  // none: the last reading is stale
-  uint64_t measurements_ = 0;    // of loads and unloads, at either end
-  uint64_t memory_changes_ = 1;  // see MemoryChangedLocked()
+  uint64_t measurements_ = 0;             // of loads and unloads, at either end
+  uint64_t memory_changes_ = 1;           // see MemoryChangedLocked()
   uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;
   std::minstd_rand random_;

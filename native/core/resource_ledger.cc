@@ -123,8 +123,8 @@ ResourceAllocation ResourceLedger::Capacity() const {
   return capacity;
 }
 
-ResourceAllocation ResourceLedger::Available(
-    const ResourceAllocation& freed, bool at_rest) const {
+ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
+                                             bool at_rest) const {
   ResourceAllocation available;
   for (const Device& device : devices_) {
     const uint64_t back = util_.GetQuantity(device.resource, freed);

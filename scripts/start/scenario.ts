@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { BakeReport } from 'aspired';
 import type { Step } from './measured-step.js';
 import { duration } from './progress.js';
-import { DIGITS, LARGE, type Stage } from './stage.js';
+import { DIGITS, LARGE, SLOW_VERSION, type Stage } from './stage.js';
 import type { Traffic } from './traffic.js';
 
 type Held = ReturnType<Stage['manager']['getServableHandle']>;
@@ -20,6 +21,9 @@ export function scenario(stage: Stage, traffic: Traffic): readonly Step[] {
     coldRollback(stage, traffic),
     cancelLoading(stage, traffic),
     promoteAgain(stage, traffic),
+    backToStandby(stage, 2, 1),
+    backToStandby(stage, 1, 2),
+    failBake(stage, traffic),
     loadLarge(stage),
     replaceLarge(stage),
   ];
@@ -165,14 +169,59 @@ function cancelLoading(stage: Stage, traffic: Traffic): Step {
 
 function promoteAgain(stage: Stage, traffic: Traffic): Step {
   return {
-    title: '1 → 2, once more',
+    title: '1 → 2, which leaves 1 as a standby',
     async run(started, signal) {
-      const event = stage.events.events.length;
+      stage.manager.setServableOptions(DIGITS, { standby: { versions: 1, for: '1m' } });
       const first = traffic.firstAnswer(2, started, signal);
       await stage.aspire(DIGITS, { specific: [2] });
       const switchedMs = (await first) - started;
-      await stage.events.reached(DIGITS, 1, 'End', event, signal);
-      return { switchedMs };
+      await untilStandby(stage, 1, signal);
+      return { switchedMs, note: '1 is closed to readers and stays in memory' };
+    },
+  };
+}
+
+function backToStandby(stage: Stage, from: number, to: number): Step {
+  return {
+    title: `${from} → ${to}, which is a standby`,
+    async run(_started, signal) {
+      const loads = stage.loads(DIGITS, to);
+      const began = performance.now();
+      await stage.aspire(DIGITS, { specific: [to] });
+      await untilRead(stage, to, signal);
+      const switchedMs = performance.now() - began;
+      expect(stage.loads(DIGITS, to) === loads, `version ${to} was loaded again`);
+      await untilStandby(stage, from, signal);
+      return { switchedMs, note: `no load, readers moved after ${duration(switchedMs)}` };
+    },
+  };
+}
+
+function failBake(stage: Stage, traffic: Traffic): Step {
+  return {
+    title: `2 → ${SLOW_VERSION}, which is slow: its bake takes it back`,
+    async run(started, signal) {
+      const event = stage.events.events.length;
+      const bake = { for: '5s', minRequests: 100, maxLatencyIncrease: 4 };
+      stage.manager.setServableOptions(DIGITS, { standby: false, bake });
+      const first = traffic.firstAnswer(SLOW_VERSION, started, signal);
+      await stage.drop(DIGITS, SLOW_VERSION, 2);
+      await stage.aspire(DIGITS, { specific: [SLOW_VERSION] });
+      const switchedAt = await first;
+      const { event: end } = await stage.events.reached(DIGITS, SLOW_VERSION, 'End', event, signal);
+      if (end.error?.code !== 'ERR_BAKE_FAILED') throw new Error(`It did not fail its bake: ${end.error?.message}`);
+      expect(!stage.events.find(DIGITS, 2, 'Unloading', event), 'version 2 was unloaded');
+      expect(readVersion(stage) === 2, 'readers are not back on version 2');
+      const { requests, elapsedMs, latencyMs, previous } = end.error.cause as BakeReport;
+      await stage.aspire(DIGITS, { specific: [2] });
+      await stage.withdraw(DIGITS, SLOW_VERSION);
+      stage.manager.setServableOptions(DIGITS, { bake: false });
+      return {
+        switchedMs: switchedAt - started,
+        note:
+          `2 never left; ${SLOW_VERSION} was gone ${duration(elapsedMs)} after the switch, ${requests} requests were slow: ` +
+          `p99 ${duration(latencyMs.p99)} instead of ${duration(previous?.latencyMs.p99 ?? 0)}`,
+      };
     },
   };
 }
@@ -227,6 +276,13 @@ async function untilDraining(stage: Stage, version: number, signal: AbortSignal)
       .some(({ id, state }) => id.version === version && (state === 'UnloadRequested' || state === 'Quiescing'));
   while (!draining()) {
     if (signal.aborted) throw new Error(`Version ${version} did not begin to drain in time`);
+    await nextTurn();
+  }
+}
+
+async function untilStandby(stage: Stage, version: number, signal: AbortSignal): Promise<void> {
+  while (!stage.manager.getServableStates(DIGITS).some(({ id, standby }) => id.version === version && standby)) {
+    if (signal.aborted) throw new Error(`Version ${version} did not become a standby in time`);
     await nextTurn();
   }
 }

@@ -1,6 +1,7 @@
 import { copyFile, link, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type AspiredVersionPolicyOption,
   AspiredVersionsManager,
@@ -18,11 +19,14 @@ import { digitOf, feedOf } from './traffic.js';
 
 /** The servable that gets the traffic. */
 export const DIGITS = 'digits';
+/** A version of {@link DIGITS} that answers as well as the others, and late. */
+export const SLOW_VERSION = 4;
 /** The servable that takes long to load. */
 export const LARGE = 'large';
 /** What a version of {@link DIGITS} must reach in its warm-up. */
 export const REQUIRED_ACCURACY = 0.6;
 
+const SLOW_BY_MS = 25;
 const LARGE_WIDTH = 2048;
 const VALIDATION_SAMPLES = 500;
 const DRAIN_TIMEOUT_MS = 4000;
@@ -147,9 +151,10 @@ export class Stage {
             warmup: (servable, context) => this.#validate(servable, context),
           });
     const load = loader.load.bind(loader);
-    loader.load = (context) => {
+    loader.load = async (context) => {
       this.#loads.set(`${name}/${version}`, this.loads(name, version) + 1);
-      return load(context);
+      const servable = await load(context);
+      return name === DIGITS && version === SLOW_VERSION ? slowed(servable) : servable;
     };
     return loader;
   }
@@ -172,6 +177,18 @@ export class Stage {
       throw new Error(`validation: ${percent(accuracy)} right, ${percent(REQUIRED_ACCURACY)} required`);
     }
   }
+}
+
+/** The same model, which passes its validation and has a bad day afterwards. */
+function slowed(servable: OnnxServable): OnnxServable {
+  const run = servable.run.bind(servable);
+  let runs = 0;
+  return Object.assign(servable, {
+    run: async (...args: Parameters<OnnxServable['run']>) => {
+      if (++runs > VALIDATION_SAMPLES) await sleep(SLOW_BY_MS);
+      return run(...args);
+    },
+  });
 }
 
 function largeFeed() {

@@ -202,8 +202,7 @@ std::vector<Version*> World::All(HarnessState state) {
 
 Version* World::Any(HarnessState state) {
   const auto all = All(state);
-  return all.empty() ? nullptr
-                     : all[Random(static_cast<unsigned>(all.size()))];
+  return all.empty() ? nullptr : all[Random(static_cast<unsigned>(all.size()))];
 }
 
 void World::Use(Version& v, const PerDevice& now) {
@@ -434,8 +433,8 @@ void ExpectBigOneIsAdmitted(World& world, uint64_t needs) {
       }
       big = world.Add(Allocation({Main(needs)}), 0, false);
     }
-    Version* v = world.Add(Allocation({Main((1 + world.Random(25)) * kMiB)}), 0,
-                           false);
+    Version* v =
+        world.Add(Allocation({Main((1 + world.Random(25)) * kMiB)}), 0, false);
     ends.emplace(step + 1 + static_cast<int>(world.Random(60)), v);
     world.Advance(milliseconds(50));
     if (big != nullptr && big->loading) break;

@@ -263,10 +263,9 @@ TEST_F(AvmBakeMemoryTest, CloseEndsABake) {
   Bake1To2();
   t_.Close(milliseconds(1000));
   EXPECT_TRUE(t_.abandoned().value().empty());
-  EXPECT_FALSE(t_.manager
-                   ->FinishBake(bakes_[0].id, bakes_[0].incarnation,
-                                Status::Ok())
-                   .ok());
+  EXPECT_FALSE(
+      t_.manager->FinishBake(bakes_[0].id, bakes_[0].incarnation, Status::Ok())
+          .ok());
 }
 
 TEST_F(AvmBakeMemoryTest, BakesAreByStream) {

@@ -66,7 +66,8 @@ TEST_F(BasicManagerMemoryStandbyTest, ItIsRevokedWithoutALoad) {
   EXPECT_TRUE(Unload({"A", 1}).status().ok()) << "and unloads as any other";
 }
 
-TEST_F(BasicManagerMemoryStandbyTest, StandbysGoOldestFirstAndNoMoreThanNeeded) {
+TEST_F(BasicManagerMemoryStandbyTest,
+       StandbysGoOldestFirstAndNoMoreThanNeeded) {
   Standby({"A", 1}, {Main(20)});
   Standby({"B", 1}, {Main(30)});
   Standby({"A", 2}, {Main(30)});
@@ -155,7 +156,8 @@ TEST_F(BasicManagerMemoryStandbyTest, EvictingWhatIsNoneChangesNothing) {
 
 // ------------------------------------------------------------------ pressure
 
-TEST_F(BasicManagerMemoryStandbyTest, AnOwnerThatCouldMakeRoomIsToldOncePerChange) {
+TEST_F(BasicManagerMemoryStandbyTest,
+       AnOwnerThatCouldMakeRoomIsToldOncePerChange) {
   Loaded({"A", 1}, {Main(60)});
   Managed({"A", 2}, {Main(60)});
   Load({"A", 2}, {.frees_own = true});

@@ -88,9 +88,8 @@ TEST_F(BasicManagerMemoryTest, AnUnloadThatFailsGivesAllBack) {
 class BasicManagerMemoryRetryTest : public BasicManagerMemoryTest {
  protected:
   BasicManagerMemoryRetryTest()
-      : BasicManagerMemoryTest(
-            {.max_num_load_retries = 2, .retry_interval = milliseconds(1000)}) {
-  }
+      : BasicManagerMemoryTest({.max_num_load_retries = 2,
+                                .retry_interval = milliseconds(1000)}) {}
 };
 
 TEST_F(BasicManagerMemoryRetryTest, ARetryKeepsItsReservation) {
@@ -220,7 +219,8 @@ TEST_F(BasicManagerMemoryTest, WhoWaitsForASlotAloneSaysSo) {
   Load({"A", 1});
   Managed({"A", 2}, {Main(1)});
   const Completion end = Load({"A", 2});
-  EXPECT_EQ(t_.manager->ExplainWait({"A", 2}), "It fits and waits for its turn");
+  EXPECT_EQ(t_.manager->ExplainWait({"A", 2}),
+            "It fits and waits for its turn");
   probe->FinishLoad();
   Pump();
   EXPECT_TRUE(end.status().ok());
@@ -326,8 +326,7 @@ TEST_F(BasicManagerMemoryTest, WhatOthersUseBlocksAndUnblocks) {
   EXPECT_FALSE(end.is_done());
   EXPECT_THAT(t_.manager->ExplainWait({"A", 1}),
               HasSubstr("in use by all 70.00 MiB"));
-  EXPECT_LE(t_.manager->NextDue().value(),
-            t_.clock->Now() + milliseconds(100));
+  EXPECT_LE(t_.manager->NextDue().value(), t_.clock->Now() + milliseconds(100));
   meter_->SetUsed(0, 40 * kMiB);
   Pump();
   EXPECT_FALSE(end.is_done()) << "the reading is fresh";

@@ -86,8 +86,7 @@ TEST(HarnessStateTest, AnEdgeGoesBackwardsOutsideOnlyWhenAnUnloadIsRevoked) {
       const bool revoked = (State(from) == HarnessState::kQuiescing ||
                             State(from) == HarnessState::kQuiesced) &&
                            State(to) == HarnessState::kReady;
-      EXPECT_EQ(backwards, revoked)
-          << kNames[from] << " -> " << kNames[to];
+      EXPECT_EQ(backwards, revoked) << kNames[from] << " -> " << kNames[to];
     }
   }
 }

@@ -19,7 +19,7 @@ it('the main job ends by itself, loses no request, and all its transitions end a
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 90_000 });
     const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
     assert.equal(code, 0, `${stdout}\n${stderr}`);
-    assert.match(stdout, /served, 0 failed; 12 transitions as they should be, 0 not, 0 not begun/);
+    assert.match(stdout, /served, 0 failed; 15 transitions as they should be, 0 not, 0 not begun/);
     assert.match(await readFile(out, 'utf8'), /^<svg [\s\S]*<\/svg>\n$/);
   } finally {
     await rm(directory, { recursive: true, force: true });

@@ -76,8 +76,8 @@ class MemoryTest : public ::testing::Test {
     options.load_threads = 1;
     options.pump_thread = false;
     options.meter = meter;
-    options.limits = Allocation(
-        {Main(100 * kMiB), Cuda(0, 50 * kMiB), Cuda(1, 50 * kMiB)});
+    options.limits =
+        Allocation({Main(100 * kMiB), Cuda(0, 50 * kMiB), Cuda(1, 50 * kMiB)});
     return options;
   }
 };
