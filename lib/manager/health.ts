@@ -56,7 +56,8 @@ export class Health {
     const before = this.loaders.get(name);
     const now = new Map<number, Loader>();
     for (const { id, loader } of list) if (loader) now.set(id.version, loader);
-    this.loaders.set(name, now);
+    if (now.size > 0) this.loaders.set(name, now);
+    else this.loaders.delete(name);
     return list.map(({ id, loader }) => loader !== undefined && before?.get(id.version) === loader);
   }
 

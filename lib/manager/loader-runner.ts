@@ -110,16 +110,26 @@ export class LoaderRunner {
     const record = this.records.get(token);
     const loader = record?.loader;
     if (!record || !loader?.estimateResources) return;
-    const { devices } = this.settings;
+    const { devices, loadTimeoutMs } = this.settings;
+    let settled = false;
+    let timer: NodeJS.Timeout | undefined;
     const done = (estimate: unknown): void => {
+      if (settled) return;
+      let allocation: NativeAllocation;
       try {
-        const allocation = devices.toNative(estimate as ResourceAllocation);
-        this.native().estimateDone(token, allocation, undefined, '', 0, true);
+        allocation = devices.toNative(estimate as ResourceAllocation);
       } catch (thrown) {
         failed(thrown);
+        return;
       }
+      settled = true;
+      clearTimeout(timer);
+      this.native().estimateDone(token, allocation, undefined, '', 0, true);
     };
     const failed = (thrown: unknown): void => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
       const error = wrapError('ERR_ESTIMATE_FAILED', 'Estimating', record.id, thrown);
       record.error = error;
       const retriable = this.isRetriable(error, record.id);
@@ -129,11 +139,21 @@ export class LoaderRunner {
       const estimate = (loader.estimateResources as (context: object) => unknown).call(loader, {
         [kNumGpus]: devices.numGpus,
       });
-      if (isThenable(estimate)) Promise.resolve(estimate).then(done, failed);
-      else done(estimate);
+      if (!isThenable(estimate)) {
+        done(estimate);
+        return;
+      }
+      Promise.resolve(estimate).then(done, failed);
     } catch (thrown) {
       failed(thrown);
+      return;
     }
+    if (loadTimeoutMs === 0) return;
+    timer = setTimeout(() => {
+      const message = `Estimating ${nameOf(record.id)} took longer than loadTimeoutMs (${loadTimeoutMs} ms).`;
+      failed(new AspiredError('ERR_LOAD_TIMEOUT', message, { servable: record.id }));
+    }, loadTimeoutMs);
+    timer.unref();
   }
 
   // ------------------------------------------------------------------ loading

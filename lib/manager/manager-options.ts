@@ -77,7 +77,7 @@ export interface AspiredVersionsManagerOptions {
   readonly bake?: ServableOptions['bake'];
   readonly validate?: ServableOptions['validate'];
   readonly onContentChange?: ServableOptions['onContentChange'];
-  /** A load attempt that takes longer is aborted and has failed. 0: no limit. @default 0 */
+  /** A load attempt that takes longer is aborted and has failed, as has an estimate. 0: no limit. @default 0 */
   readonly loadTimeoutMs?: number;
   /** An unload that takes longer is given up. 0: no limit. @default 0 */
   readonly unloadTimeoutMs?: number;

@@ -349,6 +349,18 @@ test('an estimate that never comes delays nothing else, and the version can be d
   assert.deepEqual(m.events.statesOf('a', 1), ['Start', 'End']);
 });
 
+test('an estimate that takes longer than loadTimeoutMs has failed, and what it still brings counts for nothing', async (t) => {
+  const m = start(t, { loadTimeoutMs: 20 });
+  const call = new PendingCall<ResourceAllocation>();
+  const late = Object.assign(new CountingLoader(1), { estimateResources: () => call.promise });
+  const { versions } = await m.aspire('a', one(1, late));
+  coded('ERR_LOAD_TIMEOUT', 'DEADLINE_EXCEEDED')(versions[0]?.error);
+  assert.match(versions[0]?.error?.message ?? '', /^Estimating a\/1 took longer than loadTimeoutMs \(20 ms\)\.$/);
+  call.succeed({ ram: '50MiB' });
+  await m.aspire('b', list(1));
+  assert.deepEqual([late.loads, ram(m).reserved], [0, MiB]);
+});
+
 test('an estimate that comes after its version was dropped changes nothing', async (t) => {
   const m = start(t);
   const call = new PendingCall<ResourceAllocation>();
