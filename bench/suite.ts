@@ -33,6 +33,12 @@ export interface Variant {
   run(options: TrialOptions): Promise<Measured> | Measured;
 }
 
+/** A large model of a certain size. */
+export interface LargeModel {
+  readonly name: 'large' | 'large_external';
+  readonly megabytes: number;
+}
+
 /** Variants that answer the same question. */
 export interface Suite {
   readonly name: string;
@@ -40,4 +46,6 @@ export interface Suite {
   variants(options: TrialOptions): readonly Variant[];
   /** Models that must have been made, see models.ts. */
   readonly models?: readonly string[];
+  /** Sizes, in MB, of further large models; ensureLargeModel() finds them. */
+  readonly largeModels?: (options: TrialOptions) => readonly LargeModel[];
 }

@@ -9,7 +9,7 @@ import { testRecipes } from './test-recipes.js';
 
 /** All recipes, by name. */
 export function allRecipes(): ReadonlyMap<string, Recipe> {
-  const recipes = [digits, large, mlp, ...testRecipes()];
+  const recipes = [digits, large, largeExternal, mlp, ...testRecipes()];
   return new Map(recipes.map((recipe) => [recipe.name, recipe]));
 }
 
@@ -37,6 +37,26 @@ const large: Recipe = {
   purpose: 'a stack of 2048x2048 products with random weights: what takes long to load',
   usesLargeMb: true,
   files: ({ largeMb }) => [onnxFile(1, () => largeModel(largeMb))],
+};
+
+const largeExternal: Recipe = {
+  name: 'large_external',
+  purpose: 'large, with its weights in the file weights.bin beside it',
+  usesLargeMb: true,
+  onDemand: true,
+  files: ({ largeMb }) => {
+    const model = largeModel(largeMb);
+    const weights = (model.initializers ?? []).map(({ data }) => data as LazyBytes);
+    const bytes = (weights[0] as LazyBytes).length;
+    const initializers = (model.initializers ?? []).map((initializer, i) => ({
+      ...initializer,
+      data: { external: 'weights.bin', offset: i * bytes, length: bytes },
+    }));
+    return [
+      onnxFile(1, () => ({ ...model, name: 'large_external', initializers })),
+      { path: '1/weights.bin', make: () => ({ length: bytes * weights.length, parts: weights }) },
+    ];
+  },
 };
 
 const mlp: Recipe = {
