@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   ERR_CONTENT_CHANGED: { status: 'FAILED_PRECONDITION', meaning: 'The content of a loaded version changed in place; what was loaded stays. Use a new version, or onContentChange: \'reload\'.' },
   ERR_ABANDONED: { status: 'DEADLINE_EXCEEDED', meaning: 'The version was still held or busy when the drain deadline of close() passed.' },
   ERR_MANAGER_CLOSED: { status: 'FAILED_PRECONDITION', meaning: 'The manager is closing or closed.' },
+  ERR_ATTACH_FAILED: { status: 'FAILED_PRECONDITION', meaning: 'No manager of this process that is open has this attach token.' },
   ERR_SOURCE_ERROR: { status: 'UNAVAILABLE', meaning: 'A source could not prepare this version; see cause.' },
   ERR_BASE_PATH_NOT_FOUND: { status: 'NOT_FOUND', meaning: 'The base path of a servable does not exist or is no directory.' },
   ERR_BASE_PATH_UNREADABLE: { status: 'PERMISSION_DENIED', meaning: 'The base path of a servable could not be listed; see cause.' },

@@ -4,6 +4,7 @@
  */
 export { ERROR_CODES } from './error-codes.js';
 export { AspiredError, type AspiredErrorCode, type CanonicalStatus } from './errors.js';
+export { AttachedVersionsManager, type AttachOptions } from './manager/attached.js';
 export type { BakeOptions } from './manager/bake-options.js';
 export type { BakeFigures, BakeReport } from './manager/bakes.js';
 export { ServableHandle } from './manager/handle.js';
@@ -15,6 +16,7 @@ export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
 export * from './onnx/index.js';
 export { AvailabilityPreservingPolicy, ResourcePreservingPolicy } from './policies/built-in.js';
+export type { Bytes } from './resources/bytes.js';
 export {
   type CudaAbsence,
   type CudaDevice,
@@ -22,7 +24,6 @@ export {
   type CudaOptions,
   getCudaDevices,
 } from './resources/cuda.js';
-export type { Bytes } from './resources/bytes.js';
 export type * from './resources/types.js';
 export * from './sources/index.js';
 export type * from './types.js';

@@ -14,9 +14,11 @@ set(ASPIRED_CORE_SOURCES
   native/core/load_and_unload.cc
   native/core/loader_harness.cc
   native/core/manage_state_loop.cc
+  native/core/reader_group.cc
   native/core/resource_ledger.cc
   native/core/resources_report.cc
   native/core/servable_state_monitor.cc
+  native/core/share_readers.cc
   native/core/standby.cc
   native/core/status.cc
   native/cuda/cuda_devices.cc
@@ -55,6 +57,8 @@ set(ASPIRED_CORE_SOURCES
 
 set(ASPIRED_BINDING_SOURCES
   native/binding/addon.cc
+  native/binding/attach_tokens.cc
+  native/binding/attachment_wrap.cc
   native/binding/convert.cc
   native/binding/cuda_info.cc
   native/binding/env_data.cc
@@ -70,16 +74,19 @@ set(ASPIRED_BINDING_SOURCES
   native/binding/onnx_session_wrap.cc
   native/binding/onnx_tensor.cc
   native/binding/resources_convert.cc
+  native/binding/shareable.cc
 )
 
 set(ASPIRED_TEST_SOURCES
   test/conformance/basic_manager_conformance_test.cc
+  test/conformance/basic_manager_memory_conformance_test.cc
   test/conformance/basic_manager_threads_conformance_test.cc
   test/conformance/loader_harness_conformance_test.cc
   test/conformance/policy_test.cc
   test/conformance/resource_tracker_conformance_test.cc
   test/conformance/resource_util_conformance_test.cc
   test/conformance/servable_state_monitor_conformance_test.cc
+  test/native/admission_queue_test.cc
   test/native/aspired_versions_manager_life_test.cc
   test/native/aspired_versions_manager_stress_test.cc
   test/native/aspired_versions_manager_test.cc
@@ -88,13 +95,18 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
   test/native/cuda_devices_test.cc
+  test/native/device_meters_test.cc
   test/native/event_bus_test.cc
+  test/native/footprints_test.cc
   test/native/harness_state_test.cc
   test/native/host_memory_test.cc
   test/native/loader_harness_test.cc
   test/native/onnx_session_test.cc
   test/native/onnx_value_info_test.cc
   test/native/own_process_test.cc
+  test/native/reader_group_stress_test.cc
+  test/native/reader_group_test.cc
+  test/native/resource_ledger_test.cc
   test/native/resource_util_test.cc
   test/native/retry_options_test.cc
   test/native/serial_queue_test.cc

@@ -16,7 +16,7 @@ const MAY_INCLUDE = {
   concurrency: ['concurrency/'],
   policy: ['policy/', ...LEAVES],
   resources: ['resources/', 'core/status.h'],
-  host: ['host/', 'resources/', 'core/status.h'],
+  host: ['host/', 'resources/', 'concurrency/', 'core/status.h'],
   core: ['core/', 'policy/', 'concurrency/', 'resources/'],
   cuda: ['cuda/', 'host/', 'resources/', 'concurrency/', 'core/status.h'],
   engine: ['engine/', 'host/', 'concurrency/', 'core/'],

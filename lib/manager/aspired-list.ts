@@ -60,7 +60,7 @@ function checkDigest(where: string, value: unknown): string | undefined {
   return value;
 }
 
-function checkLoader(where: string, value: unknown): Loader {
+export function checkLoader(where: string, value: unknown): Loader {
   if (typeof value !== 'object' || value === null) {
     throw invalidOption(where, 'a loader (an object with load())', value, 'ERR_INVALID_LOADER');
   }

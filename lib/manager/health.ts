@@ -79,7 +79,10 @@ export class Health {
 
   // What failed has nothing to lose, and what was dropped is on its way out.
   private startsAnew({ name, version }: ServableId): boolean {
-    const row = this.options.native().getVersionStates(name).find(([v]) => v === version);
+    const row = this.options
+      .native()
+      .getVersionStates(name)
+      .find(([v]) => v === version);
     if (row === undefined) return true;
     const [, state, aspired, , , , , , standby, , bad] = row;
     const name_ = harnessStates[state];
@@ -94,7 +97,13 @@ export class Health {
   /** A loader of the version is gone; the version, too, unless another one has taken over. */
   released({ name, version }: ServableId): void {
     if (!this.contents.knows(name)) return;
-    if (this.options.native().getVersionStates(name).every(([v]) => v !== version)) this.contents.forget(name, version);
+    if (
+      this.options
+        .native()
+        .getVersionStates(name)
+        .every(([v]) => v !== version)
+    )
+      this.contents.forget(name, version);
   }
 
   /** The core begins the bake of a version. */

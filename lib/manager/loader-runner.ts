@@ -10,6 +10,13 @@ import type { Loader, ServableId } from '../types.js';
 import { AttemptContext, kNumGpus, kUnloadThreads } from './load-context.js';
 import type { ManagerSettings } from './manager-options.js';
 import { type Registry, VersionEntry } from './registry.js';
+import { shareableOf } from './shareable.js';
+
+/** Who asks for loads, and hears how they came out. */
+export type LoaderHost = Pick<
+  NativeManager,
+  'estimateDone' | 'loadDone' | 'unloadDone' | 'getLoadThreads' | 'getUnloadThreads'
+>;
 
 /** What is known in JavaScript of one loader of the core. */
 class LoaderRecord {
@@ -45,7 +52,7 @@ export class LoaderRunner {
   private unloadThreads: unknown;
 
   constructor(
-    private readonly native: () => NativeManager,
+    private readonly native: () => LoaderHost,
     private readonly registry: Registry,
     private readonly settings: ManagerSettings,
     private readonly report: (error: AspiredError) => void,
@@ -262,7 +269,7 @@ export class LoaderRunner {
     clearTimeout(attempt.timer);
     record.attempt = undefined;
     if (!error) {
-      this.native().loadDone(token, undefined, '', 0, true);
+      this.native().loadDone(token, undefined, '', 0, true, shareableOf(record.entry?.servable));
       return;
     }
     record.error = error;

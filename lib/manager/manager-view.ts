@@ -20,10 +20,10 @@ import type {
   ServableStateEvent,
   ServableVersionState,
 } from '../types.js';
+import { AttachableReader } from './attachable.js';
 import type { Health } from './health.js';
 import type { LoaderRunner } from './loader-runner.js';
 import type { VersionEntry } from './registry.js';
-import { ServableReader } from './servable-reader.js';
 import type { Waits } from './waits.js';
 
 /** Loads and unloads that wait for a thread or run on one. */
@@ -35,8 +35,8 @@ export interface ThreadStats {
 }
 
 /** A reader that also sees what the manager does. */
-export abstract class ManagerView extends ServableReader {
-  protected abstract readonly core: NativeManager;
+export abstract class ManagerView extends AttachableReader {
+  protected abstract override readonly core: NativeManager;
   protected abstract readonly runner: LoaderRunner;
   protected abstract readonly waits: Waits;
   protected abstract readonly health: Health;
@@ -49,7 +49,9 @@ export abstract class ManagerView extends ServableReader {
     const now = Date.now();
     const entries = new Map<number, VersionEntry>();
     for (const entry of this.registry.entriesOf(checkName(name))) entries.set(entry.id.version, entry);
-    return this.core.getVersionStates(name).map((row) => this.stateOf(name, row, now, entries.get(row[0])?.leases ?? 0));
+    return this.core
+      .getVersionStates(name)
+      .map((row) => this.stateOf(name, row, now, entries.get(row[0])?.leases ?? 0));
   }
 
   private stateOf(name: string, row: NativeVersionState, now: number, leases: number): ServableVersionState {

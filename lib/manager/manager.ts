@@ -53,8 +53,8 @@ const kOnClose: unique symbol = Symbol.for('aspired.onClose') as never;
  * readers over, drains and unloads the old ones, and keeps the last good one when a new one fails. Read through
  * {@link withServable} or {@link getServableHandle}; both are synchronous look-ups that never wait for a load.
  *
- * A manager belongs to the thread that made it. It keeps the process alive only while something of it is awaited
- * (`transition.settled`, a wait, close()). End it with {@link close}.
+ * A manager belongs to the thread that made it; others read from it through {@link AspiredVersionsManager.attach}. It keeps
+ * the process alive only while something of it is awaited (`transition.settled`, a wait, close()). End it with {@link close}.
  */
 export class AspiredVersionsManager extends ManagerView implements AspiredVersionsTarget, AsyncDisposable {
   private readonly settings: ManagerSettings;

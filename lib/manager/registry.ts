@@ -9,7 +9,7 @@
 // Labels bind here. A label is intent: it may name a version that is not open yet, and binds when that opens; until then
 // it keeps the entry it was bound to.
 import type { ServableId } from '../types.js';
-import type { VersionMetrics } from './metrics.js';
+import { VersionMetrics } from './metrics.js';
 
 /** One version, as readers see it. */
 export class VersionEntry {
@@ -125,8 +125,14 @@ export class Registry {
   /** Closed entries whose leases are not all back. */
   private readonly draining = new Set<VersionEntry>();
 
-  /** `tellDrained` is called once per close, when the last lease of the entry is back. */
-  constructor(private readonly tellDrained: (entry: VersionEntry) => void) {}
+  /**
+   * `tellDrained` is called once per close, when the last lease of the entry is back; `makeMetrics` at the first request
+   * of an entry.
+   */
+  constructor(
+    private readonly tellDrained: (entry: VersionEntry) => void,
+    readonly makeMetrics: (entry: VersionEntry) => VersionMetrics = () => new VersionMetrics(),
+  ) {}
 
   onDrained(entry: VersionEntry): void {
     this.draining.delete(entry);

@@ -10,7 +10,7 @@ import {
   type MetricsSnapshot,
   NO_METRICS,
   summarize,
-  VersionMetrics,
+  type VersionMetrics,
 } from './metrics.js';
 import { type Registry, release, type VersionEntry } from './registry.js';
 
@@ -185,10 +185,15 @@ export abstract class ServableReader {
     return handles;
   }
 
-  /** What a version that is open or draining has counted in this isolate; undefined: nothing, or it is neither. */
+  /** What a version that is open or draining has counted; undefined: nothing, or it is neither. */
   protected metricsOf({ name, version }: ServableId): MetricsSnapshot | undefined {
     const entry = this.registry.entriesOf(name).find(({ id }) => id.version === version);
-    return entry?.metrics?.snapshot();
+    return entry && this.snapshotOf(entry);
+  }
+
+  /** What was counted of the entry; undefined: nothing. */
+  protected snapshotOf(entry: VersionEntry): MetricsSnapshot | undefined {
+    return entry.metrics?.snapshot();
   }
 
   /**
@@ -201,10 +206,10 @@ export abstract class ServableReader {
     if (!this.metrics) return [];
     return entries
       .sort((a, b) => b.id.version - a.id.version)
-      .map(({ id, metrics }) => {
-        const snapshot = metrics?.snapshot() ?? NO_METRICS;
+      .map((entry) => {
+        const snapshot = this.snapshotOf(entry) ?? NO_METRICS;
         const { requests, errors, inFlight } = snapshot;
-        return { id, requests, errors, inFlight, latencyMs: summarize(snapshot) };
+        return { id: entry.id, requests, errors, inFlight, latencyMs: summarize(snapshot) };
       });
   }
 
@@ -214,7 +219,7 @@ export abstract class ServableReader {
 }
 
 function beginRequest(entry: VersionEntry): VersionMetrics {
-  entry.metrics ??= new VersionMetrics();
+  entry.metrics ??= entry.registry.makeMetrics(entry);
   entry.metrics.begin();
   return entry.metrics;
 }

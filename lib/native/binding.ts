@@ -173,9 +173,21 @@ export interface NativeManager {
     cause: number,
     retriable: boolean,
   ): void;
-  loadDone(token: number, code: string | undefined, message: string, cause: number, retriable: boolean): void;
+  /** `shared`: what the servable gives away for other threads, an opaque native value. */
+  loadDone(
+    token: number,
+    code: string | undefined,
+    message: string,
+    cause: number,
+    retriable: boolean,
+    shared?: unknown,
+  ): void;
   unloadDone(token: number, code: string | undefined, message: string, cause: number): void;
   drained(name: string, version: number, epoch: number): void;
+  /** Other threads may attach by this token from now on. */
+  share(token: string): void;
+  /** What attachments counted of the version with this token: copies, and whether the attachment is still there. */
+  getCounters(token: number): readonly (readonly [counters: Float64Array, isAttached: boolean])[];
   setNumLoadThreads(count: number): void;
   setNumUnloadThreads(count: number): void;
   subscribe(on: boolean): void;
@@ -205,9 +217,43 @@ export type NativeCudaDevice = readonly [
   status: NativeStatus | undefined,
 ];
 
+/** Messages to an attachment, in the order of the manager's state changes: dispatch(kind, a, b). */
+export const AttachMessage = {
+  /** {@link NativeOpenServable} */ Open: 0,
+  /** key, epoch */ Close: 1,
+  /** key: it is being unloaded */ Gone: 2,
+  /** {@link NativeReaderIntent} */ Intent: 3,
+  /** the manager is closing */ Shut: 4,
+} as const;
+
+export type NativeOpenServable = readonly [key: number, name: string, version: number, shared: unknown];
+export type NativeReaderIntent = readonly [
+  name: string,
+  aspired: readonly number[],
+  labels: readonly (readonly [label: string, version: number])[],
+  primary: number | null,
+];
+
+/** The registry of this thread as a part of a manager of another one. */
+export interface NativeAttachment {
+  /** What is there now; what changes from now on comes by `dispatch`. Undefined: no such manager is open. */
+  attach(
+    token: string,
+    dispatch: (kind: number, a: unknown, b: number) => void,
+  ): readonly [intents: readonly NativeReaderIntent[], open: readonly NativeOpenServable[]] | undefined;
+  /** The manager reads what is counted of this version here, as it is and as it was at stopCounting() or the end. */
+  countIn(key: number, counters: Float64Array): void;
+  stopCounting(key: number): void;
+  /** Answers a Close, once. */
+  drained(epoch: number): void;
+  /** Everything has drained, and nothing more is heard. */
+  detach(): void;
+}
+
 interface NativeAddon {
   /** What limits the memory of this process. */
   hostMemory(): { readonly bytes: number; readonly machine: number; readonly limit: string };
+  readonly NativeAttachment: new () => NativeAttachment;
   readonly NativeManager: new (
     options: NativeManagerOptions,
     dispatch: (kind: number, a: unknown, b: unknown) => void,

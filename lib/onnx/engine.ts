@@ -128,6 +128,11 @@ export function loadSession(
   }).finally(() => signal?.removeEventListener('abort', cancel));
 }
 
+/** A session that another thread loaded; undefined when `shared` is not of a session. */
+export function adoptSession(shared: unknown): (NativeSession & { readonly path: string }) | undefined {
+  return engine().adoptSession(shared);
+}
+
 function onLoad(id: number, session: NativeSession | undefined, failure: NativeFailure | undefined): void {
   const load = loads.get(id) as PendingLoad;
   loads.delete(id);

@@ -24,6 +24,8 @@ export interface NativeSession {
   unknownOutput(name: string): NativeFailure;
   /** The end comes as onUnload(id). */
   unload(id: number, executor: unknown): void;
+  /** An opaque value of which another thread makes the same session: see adoptSession. */
+  share(path: string): unknown;
 }
 
 export interface NativeWarmup {
@@ -68,6 +70,8 @@ export interface NativeEngine {
   cancelLoad(id: number): void;
   flush(): void;
   cancelRun(id: number): void;
+  /** A session that another thread loaded and shared; undefined when the value is none. */
+  adoptSession(shared: unknown): (NativeSession & { readonly path: string }) | undefined;
   /** Makes room for so many words in the exchange; calls adopt() when it must be a new one. */
   reserve(words: number): void;
 }

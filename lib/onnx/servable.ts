@@ -21,6 +21,9 @@ interface Input {
   readonly type: ElementType | undefined;
 }
 
+/** Under this symbol a servable gives away what another thread makes its own of; see lib/manager/shareable.ts. */
+const SHARED: unique symbol = Symbol.for('aspired.shared') as never;
+
 type Settle = (value: unknown) => void;
 
 function metadataOf({ name, isTensor, type, dims }: OnnxValueMetadata): OnnxValueMetadata {
@@ -37,10 +40,13 @@ export class NativeOnnxServable implements OnnxServable {
   readonly #outputNames: readonly string[];
   readonly #outputIndexes: ReadonlyMap<string, number>;
   readonly #defaultTensorClass: TensorConstructor;
+  readonly #isOwner: boolean;
   #unloaded: Promise<void> | undefined;
 
-  constructor(session: NativeSession, path: string) {
+  /** `isOwner`: false when another thread loaded the session and will unload it. */
+  constructor(session: NativeSession, path: string, isOwner = true) {
     this.#session = session;
+    this.#isOwner = isOwner;
     this.path = path;
     this.inputs = Object.freeze(session.inputs.map(metadataOf));
     this.outputs = Object.freeze(session.outputs.map(metadataOf));
@@ -103,8 +109,12 @@ export class NativeOnnxServable implements OnnxServable {
 
   /** Ends the use of the model; the second call answers what the first did. Not part of the servable's contract. */
   unload(executor: unknown): Promise<void> {
-    this.#unloaded ??= unloadSession(this.#session, executor);
+    this.#unloaded ??= this.#isOwner ? unloadSession(this.#session, executor) : Promise.resolve();
     return this.#unloaded;
+  }
+
+  get [SHARED](): unknown {
+    return this.#session.share(this.path);
   }
 
   #checkLoaded(): void {

@@ -21,9 +21,7 @@ export function toReport([deviceRows, versionRows]: NativeResources, devices: De
       ...(others === undefined ? {} : { usedByOthers: others }),
       available,
       drift,
-      ...(status === undefined
-        ? {}
-        : { error: new AspiredError(status.code as AspiredErrorCode, status.message) }),
+      ...(status === undefined ? {} : { error: new AspiredError(status.code as AspiredErrorCode, status.message) }),
     };
   });
   const versions = versionRows.map(([name, version, state, standby, waiting, shares]) => ({

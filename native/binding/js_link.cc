@@ -85,14 +85,16 @@ void JsLink::EstimateDone(uint64_t token, EstimateOutcome outcome) {
   done(std::move(outcome));
 }
 
-void JsLink::LoadDone(uint64_t token, LoadOutcome outcome) {
+void JsLink::LoadDone(uint64_t token, LoadOutcome outcome,
+                      std::shared_ptr<Shareable> shared) {
   Loader::LoadDone done;
   {
     std::lock_guard<std::mutex> lock(mu_);
     cancelled_.erase(token);
     auto node = loads_.extract(token);
     if (node.empty()) return;
-    done = std::move(node.mapped());
+    done = std::move(node.mapped().done);
+    node.mapped().loader->shared_ = std::move(shared);
   }
   done(std::move(outcome));
 }
@@ -112,7 +114,7 @@ void JsLink::Cut() {
   dispatch_.Reset();
   // A completion owns its loader, which owns this: break the circle.
   std::unordered_map<uint64_t, Loader::EstimateDone> estimates;
-  std::unordered_map<uint64_t, Loader::LoadDone> loads;
+  std::unordered_map<uint64_t, OwedLoad> loads;
   std::unordered_map<uint64_t, Loader::UnloadDone> unloads;
   std::lock_guard<std::mutex> lock(mu_);
   estimates.swap(estimates_);
@@ -123,7 +125,7 @@ void JsLink::Cut() {
 void JsLoader::Load(const LoadContext& context, LoadDone done) {
   {
     std::lock_guard<std::mutex> lock(link_->mu_);
-    link_->loads_[token_] = std::move(done);
+    link_->loads_[token_] = {this, std::move(done)};
   }
   link_->queue_->Post(
       [link = link_, token = token_, context = context](Napi::Env env) {
@@ -155,6 +157,7 @@ void JsLoader::CancelLoad() {
 }
 
 void JsLoader::Unload(UnloadDone done) {
+  if (link_->on_unload_) link_->on_unload_(token_);
   {
     std::lock_guard<std::mutex> lock(link_->mu_);
     link_->unloads_[token_] = std::move(done);

@@ -18,9 +18,11 @@
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "binding/js_queue.h"
 #include "binding/napi_setup.h"
+#include "binding/shareable.h"
 #include "core/loader.h"
 #include "core/readers.h"
 
@@ -62,27 +64,40 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   // 1.
   uint64_t NextToken() { return next_token_++; }
 
-  // The completions that a loader owes; ignored when nothing is owed.
+  // The completions that a loader owes; ignored when nothing is owed. `shared`
+  // is what the loader carries from then on; null: nothing.
   void EstimateDone(uint64_t token, EstimateOutcome outcome);
-  void LoadDone(uint64_t token, LoadOutcome outcome);
+  void LoadDone(uint64_t token, LoadOutcome outcome,
+                std::shared_ptr<Shareable> shared = nullptr);
   void UnloadDone(uint64_t token, Status outcome);
+
+  // Told of every loader that is being unloaded, in the order of the state
+  // changes; set before the link is used.
+  void set_on_unload(std::function<void(uint64_t token)> on_unload) {
+    on_unload_ = std::move(on_unload);
+  }
 
   void Cut();
 
  private:
   friend class JsLoader;
+  struct OwedLoad {
+    JsLoader* loader = nullptr;
+    Loader::LoadDone done;
+  };
   void Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                 const Napi::Value& b);
   void DispatchLoad(Napi::Env env, uint64_t token, const LoadContext& context);
 
   const std::shared_ptr<JsQueue> queue_;
   Napi::FunctionReference dispatch_;  // empty once cut
+  std::function<void(uint64_t token)> on_unload_;
 
   std::atomic<uint64_t> next_token_{uint64_t{1} << 52};
   std::mutex mu_;
   // Guarded by mu_. A loader that owes a completion is alive.
   std::unordered_map<uint64_t, Loader::EstimateDone> estimates_;
-  std::unordered_map<uint64_t, Loader::LoadDone> loads_;
+  std::unordered_map<uint64_t, OwedLoad> loads_;
   // Those of loads_ that were cancelled: a message that has not been dispatched
   // by then calls nobody.
   std::unordered_set<uint64_t> cancelled_;
@@ -99,6 +114,9 @@ class JsLoader final : public Loader {
   }
 
   uint64_t token() const { return token_; }
+  // Of a servable that was loaded and can be shared between threads. Set before
+  // the load is done, so that whoever hears of that may read it.
+  const std::shared_ptr<Shareable>& shared() const { return shared_; }
 
   bool Blocks() const override { return false; }
   bool Estimates() const override { return estimates_; }
@@ -109,9 +127,11 @@ class JsLoader final : public Loader {
   std::unique_ptr<Loader> Renew() override;
 
  private:
+  friend class JsLink;
   const std::shared_ptr<JsLink> link_;
   const uint64_t token_;
   const bool estimates_;
+  std::shared_ptr<Shareable> shared_;
 };
 
 // The reader registry of the environment.

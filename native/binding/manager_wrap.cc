@@ -1,8 +1,10 @@
 #include "binding/manager_wrap.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "binding/attach_tokens.h"
 #include "binding/convert.h"
 #include "binding/executor_external.h"
 #include "binding/resources_convert.h"
@@ -67,7 +69,8 @@ std::shared_ptr<MemoryMeter> MakeMeter(const Napi::Object& options) {
 }
 
 AspiredVersionsManager::Options OptionsFromJs(
-    const Napi::Object& options, const std::shared_ptr<JsLink>& link) {
+    const Napi::Object& options, const std::shared_ptr<JsLink>& link,
+    const std::shared_ptr<ReaderGroup>& group) {
   AspiredVersionsManager::Options out;
   out.policy = PolicyFromJs(options.Get("policy"));
   out.external_order = options.Get("externalOrder").As<Napi::Boolean>();
@@ -98,7 +101,7 @@ AspiredVersionsManager::Options OptionsFromJs(
     out.meter = MakeMeter(options);
   }
   out.clock = std::make_shared<SystemClock>();
-  out.readers = std::make_shared<JsReaders>(link);
+  out.readers = group;
   out.decide = [link](std::vector<std::string> names) {
     link->Post(Message::kDecide, [names = std::move(names)](Napi::Env env) {
       Napi::Array array = Napi::Array::New(env, names.size());
@@ -111,6 +114,20 @@ AspiredVersionsManager::Options OptionsFromJs(
   out.random_seed = static_cast<uint64_t>(
       std::chrono::steady_clock::now().time_since_epoch().count());
   return out;
+}
+
+std::shared_ptr<ReaderGroup> MakeGroup(const std::shared_ptr<JsLink>& link) {
+  auto group = std::make_shared<ReaderGroup>(ReaderGroup::Options{
+      std::make_shared<JsReaders>(link),
+      // Every loader of a manager that JavaScript made is a JsLoader.
+      [](Loader& loader) -> std::pair<uint64_t, std::shared_ptr<void>> {
+        const auto& js = static_cast<const JsLoader&>(loader);
+        return {js.token(), js.shared()};
+      }});
+  link->set_on_unload([weak = std::weak_ptr(group)](uint64_t token) {
+    if (const auto shared = weak.lock()) shared->Gone(token);
+  });
+  return group;
 }
 
 }  // namespace
@@ -150,6 +167,8 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
               InstanceMethod<&W::SetNumLoadThreads>("setNumLoadThreads"),
               InstanceMethod<&W::SetNumUnloadThreads>("setNumUnloadThreads"),
               InstanceMethod<&W::Subscribe>("subscribe"),
+              InstanceMethod<&W::Share>("share"),
+              InstanceMethod<&W::GetCounters>("getCounters"),
               InstanceMethod<&W::Step>("step"),
               InstanceMethod<&W::Join>("join"),
               InstanceMethod<&W::Ref>("ref"),
@@ -161,8 +180,13 @@ ManagerWrap::ManagerWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<ManagerWrap>(info), env_data_(EnvData::Of(info.Env())) {
   link_ =
       std::make_shared<JsLink>(env_data_.queue(), info[1].As<Napi::Function>());
+  group_ = MakeGroup(link_);
   manager_ = AspiredVersionsManager::Create(
-      OptionsFromJs(info[0].As<Napi::Object>(), link_));
+      OptionsFromJs(info[0].As<Napi::Object>(), link_, group_));
+  group_->set_drained(
+      [weak = std::weak_ptr(manager_)](const ServableId& id, uint64_t epoch) {
+        if (const auto manager = weak.lock()) manager->Drained(id, epoch);
+      });
   teardown_ = env_data_.AddTeardown([this] {
     teardown_.reset();
     Terminate(kTerminateWait);
@@ -177,9 +201,43 @@ ManagerWrap::~ManagerWrap() {
 void ManagerWrap::Terminate(Duration wait) {
   if (manager_ == nullptr) return;
   events_.reset();
+  ShutGroup();
   manager_->Terminate(wait);
   link_->Cut();
   manager_.reset();
+}
+
+void ManagerWrap::ShutGroup() {
+  if (!attach_token_.empty()) {
+    AttachTokens::Instance().Withdraw(attach_token_);
+  }
+  group_->Shut();
+}
+
+// (token): from now on other environments may attach.
+void ManagerWrap::Share(const Napi::CallbackInfo& info) {
+  attach_token_ = StringFrom(info[0]);
+  group_->StartSharing();
+  manager_->ShareReaders();
+  AttachTokens::Instance().Publish(attach_token_, group_);
+}
+
+// (token) -> [[Float64Array, isAttached], ...]: copies
+Napi::Value ManagerWrap::GetCounters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto all =
+      group_->CountersOf(static_cast<uint64_t>(VersionFrom(info[0])));
+  Napi::Array out = Napi::Array::New(env, all.size());
+  for (uint32_t i = 0; i < all.size(); ++i) {
+    const auto& [words, is_attached] = all[i];
+    auto copy = Napi::Float64Array::New(env, words.size());
+    std::copy(words.begin(), words.end(), copy.Data());
+    Napi::Array pair = Napi::Array::New(env, 2);
+    pair.Set(0u, copy);
+    pair.Set(1u, is_attached);
+    out.Set(i, pair);
+  }
+  return out;
 }
 
 // (name, versions, tokens, flags, errors | undefined, intent | undefined) ->
@@ -315,6 +373,7 @@ void ManagerWrap::CancelWait(const Napi::CallbackInfo& info) {
 // (drainTimeoutMs) -> status
 Napi::Value ManagerWrap::Close(const Napi::CallbackInfo& info) {
   const std::chrono::milliseconds timeout(VersionFrom(info[0]));
+  ShutGroup();
   const Status status = manager_->Close(
       timeout, [link = link_](std::vector<ServableId> abandoned) {
         link->Post(Message::kClosed,
@@ -362,10 +421,11 @@ Napi::Value ManagerWrap::GetUnloadThreads(const Napi::CallbackInfo& info) {
   return WrapExecutor(info.Env(), manager_->basic().unload_threads());
 }
 
-// (token, code | undefined, message, cause, retriable)
+// (token, code | undefined, message, cause, retriable, shared | undefined)
 void ManagerWrap::LoadDone(const Napi::CallbackInfo& info) {
   link_->LoadDone(static_cast<uint64_t>(VersionFrom(info[0])),
-                  {StatusFromJs(info, 1), info[4].ToBoolean()});
+                  {StatusFromJs(info, 1), info[4].ToBoolean()},
+                  UnwrapShareable(info[5]));
 }
 
 // (token, code | undefined, message, cause)
@@ -377,8 +437,8 @@ void ManagerWrap::UnloadDone(const Napi::CallbackInfo& info) {
 // (name, version, epoch)
 void ManagerWrap::Drained(const Napi::CallbackInfo& info) {
   if (manager_ == nullptr) return;
-  manager_->Drained({StringFrom(info[0]), VersionFrom(info[1])},
-                    static_cast<uint64_t>(VersionFrom(info[2])));
+  group_->OwnerDrained({StringFrom(info[0]), VersionFrom(info[1])},
+                       static_cast<uint64_t>(VersionFrom(info[2])));
 }
 
 void ManagerWrap::SetNumLoadThreads(const Napi::CallbackInfo& info) {

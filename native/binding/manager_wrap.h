@@ -10,11 +10,13 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "binding/env_data.h"
 #include "binding/js_link.h"
 #include "binding/napi_setup.h"
 #include "core/aspired_versions_manager.h"
+#include "core/reader_group.h"
 
 namespace aspired::binding {
 
@@ -55,15 +57,22 @@ class ManagerWrap final : public Napi::ObjectWrap<ManagerWrap> {
   void SetNumLoadThreads(const Napi::CallbackInfo& info);
   void SetNumUnloadThreads(const Napi::CallbackInfo& info);
   void Subscribe(const Napi::CallbackInfo& info);
+  void Share(const Napi::CallbackInfo& info);
+  Napi::Value GetCounters(const Napi::CallbackInfo& info);
   void Step(const Napi::CallbackInfo& info);
   void Join(const Napi::CallbackInfo& info);
   void Ref(const Napi::CallbackInfo& info);
   void Unref(const Napi::CallbackInfo& info);
 
   void Terminate(Duration wait);
+  // Nobody attaches any more, and who is attached knows.
+  void ShutGroup();
 
   EnvData& env_data_;
   std::shared_ptr<JsLink> link_;
+  // The registry of this environment and of those that attached.
+  std::shared_ptr<ReaderGroup> group_;
+  std::string attach_token_;  // empty: never shared
   std::shared_ptr<AspiredVersionsManager> manager_;
   // In the order of destruction: no event is posted to a manager that is gone.
   std::unique_ptr<ServableEventBus::Subscription> events_;

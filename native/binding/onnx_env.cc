@@ -113,9 +113,10 @@ void OnnxEnv::Load(uint32_t id, LoadRequest request, uint32_t max_queue,
   loads_[id] = cancellation;
   BeginWork();
   LoadModel(std::move(request), std::move(cancellation), std::move(executor),
-            [this, id, max_queue, queue = queue_](LoadOutcome outcome) {
+            [this, id, max_queue, queue = queue_](ModelLoadOutcome outcome) {
               // `this` is used by the queue only, which it outlives.
-              auto shared = std::make_shared<LoadOutcome>(std::move(outcome));
+              auto shared =
+                  std::make_shared<ModelLoadOutcome>(std::move(outcome));
               queue->Post([this, id, max_queue, shared](Napi::Env) {
                 OnLoaded(id, max_queue, *shared);
               });
@@ -127,7 +128,7 @@ void OnnxEnv::CancelLoad(uint32_t id) {
 }
 
 void OnnxEnv::OnLoaded(uint32_t id, uint32_t max_queue,
-                       const LoadOutcome& outcome) {
+                       const ModelLoadOutcome& outcome) {
   loads_.erase(id);
   const Napi::Value number = Napi::Number::New(env_, id);
   EndWork();

@@ -66,7 +66,8 @@ class OnnxEnv {
   void TearDown();
 
  private:
-  void OnLoaded(uint32_t id, uint32_t max_queue, const LoadOutcome& outcome);
+  void OnLoaded(uint32_t id, uint32_t max_queue,
+                const ModelLoadOutcome& outcome);
   // Writes one run's end; false when the exchange is full.
   bool WriteRun(const InferenceRun& run, Napi::Array* array);
   void CallOnRuns(double count, Napi::Array* array);

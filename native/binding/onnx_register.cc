@@ -7,6 +7,7 @@
 
 #include "binding/executor_external.h"
 #include "binding/onnx_env.h"
+#include "binding/onnx_session_wrap.h"
 #include "binding/onnx_tensor.h"
 #include "engine/engine_activity.h"
 #include "engine/inference_pool.h"
@@ -106,6 +107,9 @@ Napi::Value Attach(const Napi::CallbackInfo& info) {
   Export(engine, "flush", [=](const Info&) { holder->Flush(); });
   Export(engine, "cancelRun",
          [=](const Info& in) { holder->CancelRun(ToUint32(in[0])); });
+  Export(engine, "adoptSession", [=](const Info& in) {
+    return AdoptOnnxSession(in.Env(), holder.get(), in[0]);
+  });
   Export(engine, "reserve", [=](const Info& in) {
     holder->exchange().Reserve(in.Env(), ToUint32(in[0]));
   });

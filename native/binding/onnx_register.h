@@ -10,6 +10,7 @@ namespace aspired::binding {
 //   attach(callbacks): an engine with loads and runs of its own, {
 //     load(id, request, executor), the end comes as onLoad(id, session,
 //     failure) cancelLoad(id), flush(), cancelRun(id), reserve(words),
+//     adoptSession(shared), see AdoptOnnxSession()
 //   }
 //   setNumInferenceThreads(n), inferenceStats(),
 //   shutdown(waitMs)             of the process; true when all has ended

@@ -7,6 +7,7 @@
 
 #include "binding/executor_external.h"
 #include "binding/onnx_tensor.h"
+#include "binding/shareable.h"
 
 namespace aspired::binding {
 namespace {
@@ -16,6 +17,15 @@ struct SessionData {
   OnnxEnv* env;
   std::shared_ptr<OnnxSession> session;
   uint32_t max_queue;
+};
+
+// What another environment needs to make the same.
+struct SharedSession final : Shareable {
+  SharedSession(std::shared_ptr<OnnxSession> s, uint32_t max, std::string p)
+      : session(std::move(s)), max_queue(max), path(std::move(p)) {}
+  const std::shared_ptr<OnnxSession> session;
+  const uint32_t max_queue;
+  const std::string path;
 };
 
 using Holder = std::shared_ptr<SessionData>;
@@ -131,6 +141,14 @@ napi_value Unload(napi_env env, SessionData& data, const napi_value* args,
   return nullptr;
 }
 
+napi_value Share(napi_env env, SessionData& data, const napi_value* args,
+                 size_t num_args) {
+  std::string path =
+      num_args > 0 ? Napi::Value(env, args[0]).ToString().Utf8Value() : "";
+  return WrapShareable(env, std::make_shared<SharedSession>(
+                                data.session, data.max_queue, std::move(path)));
+}
+
 template <Body body>
 void AddFunction(Napi::Object object, const char* name, const Holder& holder) {
   const napi_env env = object.Env();
@@ -165,6 +183,17 @@ Napi::Object MakeOnnxSession(Napi::Env env, OnnxEnv* onnx,
   AddFunction<&CheckNames>(object, "checkNames", holder);
   AddFunction<&UnknownName>(object, "unknownOutput", holder);
   AddFunction<&Unload>(object, "unload", holder);
+  AddFunction<&Share>(object, "share", holder);
+  return object;
+}
+
+Napi::Value AdoptOnnxSession(Napi::Env env, OnnxEnv* onnx, Napi::Value shared) {
+  const auto given =
+      std::dynamic_pointer_cast<SharedSession>(UnwrapShareable(shared));
+  if (given == nullptr) return env.Undefined();
+  Napi::Object object =
+      MakeOnnxSession(env, onnx, given->session, given->max_queue);
+  object.Set("path", given->path);
   return object;
 }
 

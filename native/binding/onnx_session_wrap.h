@@ -22,11 +22,17 @@ namespace aspired::binding {
 //   submit(id, ...args),       undefined or a failure
 //   checkNames(names),         undefined or a failure
 //   unknownOutput(name),       a failure
-//   unload(id, executor)       the end comes as onUnload(id)
+//   unload(id, executor),      the end comes as onUnload(id)
+//   share(path)                a shareable value, see AdoptOnnxSession()
 // }
 Napi::Object MakeOnnxSession(Napi::Env env, OnnxEnv* onnx,
                              std::shared_ptr<OnnxSession> session,
                              uint32_t max_queue);
+
+// The same over a session that another environment loaded, with `path` beside
+// the functions; undefined for a value that share() did not make. The bound of
+// runs that wait or are on is one for all environments.
+Napi::Value AdoptOnnxSession(Napi::Env env, OnnxEnv* onnx, Napi::Value shared);
 
 }  // namespace aspired::binding
 

@@ -119,6 +119,10 @@ void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
       footprints_.Correct(m->id().name, has_estimate ? m->account->estimated
                                                      : ResourceAllocation());
   request = ledger_->util().Normalize(std::move(request));
+  // Experience may come from a host with other devices.
+  std::erase_if(request.entries, [this](const auto& entry) {
+    return !ledger_->Verify({{entry}}).ok();
+  });
   if (request.empty()) return load_queue_.PushFree(key, m);
   if (m->account == nullptr) m->account = std::make_unique<ResourceAccount>();
   m->account->requested = std::move(request);
@@ -190,7 +194,6 @@ void BasicManager::AdmitLoadsLocked() {
 void BasicManager::StartLoadLocked(const ManagedPtr& m) {
   if (m->waiting) {
     m->waiting = false;
-    m->pressed = false;
     const bool reserved = ledger_->Reserve(m->account.get());
     assert(reserved);
     (void)reserved;
@@ -213,18 +216,31 @@ bool BasicManager::ReadingIsFreshLocked() const {
 
 void BasicManager::ObserveMemory() {
   if (!ledger_ || options_.meter == nullptr) return;
+  uint64_t works_ended = 0;
   {
     std::lock_guard<std::mutex> lock(mu_);
     const TimePoint now = options_.clock->Now();
-    const bool due = load_queue_.has_waiting() &&
+    const bool due = load_queue_.has_waiting() && !ReadingIsFreshLocked() &&
                      (load_queue_.wants_look(now) || !observed_at_ ||
                       now - *observed_at_ >= kReadingInterval);
     if (stopped_ || (!due && !ledger_->wants_reading())) return;
+    works_ended = works_ended_;
   }
   const auto readings = options_.meter->Read();
   std::lock_guard<std::mutex> lock(mu_);
-  if (ledger_->Observe(readings)) load_queue_.NotifyChange();
-  observed_at_ = options_.clock->Now();
+  ObserveLocked(readings, works_ended);
+}
+
+void BasicManager::ObserveLocked(const std::vector<DeviceReading>& readings,
+                                 uint64_t works_ended) {
+  if (ledger_->Observe(readings)) MemoryChangedLocked();
+  // What ended while memory was read counts as measured, and is not in the
+  // reading: together they would show more room than there is.
+  if (works_ended == works_ended_) {
+    observed_at_ = options_.clock->Now();
+  } else {
+    observed_at_.reset();
+  }
 }
 
 std::optional<TimePoint> BasicManager::NextDue() const {
@@ -257,8 +273,9 @@ void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
     for (const ManagedPtr& victim : victims) EvictLocked(victim);
     return;
   }
-  if (m->load_options.frees_own && !m->pressed && options_.on_pressure) {
-    m->pressed = true;
+  if (m->load_options.frees_own && m->pressed != memory_changes_ &&
+      options_.on_pressure) {
+    m->pressed = memory_changes_;
     effects_.Push([told = options_.on_pressure, id = m->id()] { told(id); });
   }
 }
@@ -266,10 +283,17 @@ void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
 void BasicManager::ReleaseLocked(const ManagedPtr& m) {
   m->waiting = false;
   if (m->account == nullptr) return;
+  const bool held = !m->account->reserved.empty();
   ledger_->Release(m->account.get());
   m->account.reset();
+  if (held) MemoryChangedLocked();
+}
+
+void BasicManager::MemoryChangedLocked() {
+  ++memory_changes_;
   load_queue_.NotifyChange();
-  load_queue_.ForEachWaiting([](const ManagedPtr& w) { w->pressed = false; });
+  if (!load_queue_.has_waiting() || !options_.wake) return;
+  effects_.Push([wake = options_.wake] { wake(); });
 }
 
 // --------------------------------------------------------------- measurement
@@ -281,7 +305,7 @@ uint64_t BasicManager::ReadSelfRam() const {
 
 void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
                                    uint64_t self_ram) {
-  if (self_ram == 0) return;
+  if (!ledger_ || options_.meter == nullptr) return;
   if (work == Work::kUnload) {
     if (m->account) ledger_->BeginUnload(m->account.get(), self_ram);
     return;
@@ -291,9 +315,12 @@ void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
 }
 
 void BasicManager::EndLoadLocked(const ManagedPtr& m, uint64_t self_ram) {
-  if (m->account && self_ram != 0) {
-    ledger_->EndLoad(m->account.get(), self_ram);
-  }
+  ++works_ended_;
+  observed_at_.reset();
+  if (!m->account) return;
+  ledger_->EndLoad(m->account.get(), self_ram);
+  // What it did not take of its reservation may not be what was seen as used.
+  if (options_.meter && !m->account->reserved.empty()) MemoryChangedLocked();
 }
 
 void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
@@ -317,9 +344,9 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
 }
 
 void BasicManager::EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram) {
-  if (m->account && self_ram != 0) {
-    ledger_->EndUnload(m->account.get(), self_ram);
-  }
+  ++works_ended_;
+  observed_at_.reset();
+  if (m->account) ledger_->EndUnload(m->account.get(), self_ram);
   ReleaseLocked(m);
 }
 
@@ -332,8 +359,7 @@ void BasicManager::DrainedLocked(const ManagedPtr& m) {
   }
   m->standby = true;
   standbys_.push_back(m);
-  // It can go now, if it must.
-  load_queue_.NotifyChange();
+  MemoryChangedLocked();  // it can go now, if it must
   if (options_.on_standby) {
     effects_.Push(
         [told = options_.on_standby, id = m->id(),
@@ -351,17 +377,24 @@ void BasicManager::EvictLocked(const ManagedPtr& m) {
 void BasicManager::EvictStandby(const ServableId& id) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
-  if (m == nullptr) return;
-  m->keep_drained = false;
-  if (m->standby) EvictLocked(m);
+  if (m != nullptr) UnkeepLocked(m);
 }
 
 void BasicManager::EvictStandbys() {
   std::lock_guard<std::mutex> lock(mu_);
   for (const auto& [name, versions] : streams_) {
-    for (const auto& m : versions) m->keep_drained = false;
+    for (const auto& m : versions) {
+      if (!m->standby) UnkeepLocked(m);
+    }
   }
   while (!standbys_.empty()) EvictLocked(ManagedPtr(standbys_.front()));
+}
+
+void BasicManager::UnkeepLocked(const ManagedPtr& m) {
+  if (m->standby) return EvictLocked(m);
+  if (!std::exchange(m->keep_drained, false)) return;
+  // It drains, and its memory comes back after all.
+  if (m->account) ledger_->SetPhase(m->account.get(), Phase::kLeaving);
 }
 
 // ------------------------------------------------------------------- look-ups
@@ -370,8 +403,7 @@ void BasicManager::SetLimits(const std::vector<uint64_t>& limits) {
   std::lock_guard<std::mutex> lock(mu_);
   if (!ledger_) return;
   ledger_->SetLimits(limits);
-  load_queue_.NotifyChange();
-  load_queue_.ForEachWaiting([](const ManagedPtr& w) { w->pressed = false; });
+  MemoryChangedLocked();
   AdmitLoadsLocked();
 }
 
@@ -388,11 +420,14 @@ bool BasicManager::FitsWithout(const ServableId& id,
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
   if (m == nullptr || !m->waiting) return false;
-  ResourceAllocation freed = ledger_->leaving();
+  std::vector<ManagedPtr> gone(standbys_.begin(), standbys_.end());
   for (const ServableId& other : others) {
-    ManagedPtr o = FindLocked(other);
-    if (o == nullptr || o->account == nullptr) continue;
-    if (!ledger_->util().Add(o->account->reserved, &freed).ok()) return false;
+    if (ManagedPtr o = FindLocked(other)) gone.push_back(std::move(o));
+  }
+  ResourceAllocation freed = ledger_->leaving();
+  for (const ManagedPtr& g : gone) {
+    if (g->account == nullptr) continue;
+    if (!ledger_->util().Add(g->account->reserved, &freed).ok()) return false;
   }
   return ledger_->Fits(m->account->requested, freed);
 }
@@ -401,6 +436,14 @@ void BasicManager::SetLoadRetries(const ServableId& id, int max_retries) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
   if (m != nullptr) m->load_options.max_num_load_retries = max_retries;
+}
+
+void BasicManager::SetFreesOwn(const ServableId& id, bool frees_own) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ManagedPtr m = FindLocked(id);
+  if (m == nullptr || m->load_options.frees_own == frees_own) return;
+  m->load_options.frees_own = frees_own;
+  if (m->waiting) MemoryChangedLocked();
 }
 
 std::unique_ptr<Loader> BasicManager::RenewLoader(const ServableId& id) {

@@ -87,21 +87,29 @@ class AdmissionQueue {
     return !waiting_.empty() && (changed_ || !fresh_.empty() || HoldOver(now));
   }
   // When a hold ends, and others may be admitted without any change.
-  std::optional<TimePoint> hold_until() const { return hold_until_; }
+  std::optional<TimePoint> hold_until() const {
+    return hold_ ? std::optional(hold_->until) : std::nullopt;
+  }
   size_t num_waiting() const { return waiting_.size(); }
 
-  // The next one, or none. `look`: also at what waits for memory.
+  // The next one, or none. `look`: also at what waits for memory. Without it
+  // what should be looked at, and comes first, holds up what comes behind it.
   std::optional<Item> Take(bool look, TimePoint now, Judge& judge) {
-    if (look && wants_look(now)) {
-      if (auto item = TakeWaiting(now, judge)) return item;
+    // First, so that none of them hides what comes behind it.
+    while (!free_.empty() &&
+           judge.Look(free_.begin()->second) == Admission::kGone) {
+      judge.Drop(PopFree());
     }
-    while (!free_.empty()) {
-      Item item = std::move(free_.begin()->second);
-      free_.erase(free_.begin());
-      if (judge.Look(item) == Admission::kFits) return item;
-      judge.Drop(std::move(item));
+    if (wants_look(now)) {
+      if (look) {
+        if (auto item = TakeWaiting(now, judge)) return item;
+      } else if (!free_.empty() &&
+                 waiting_.begin()->first < free_.begin()->first) {
+        return std::nullopt;
+      }
     }
-    return std::nullopt;
+    if (free_.empty()) return std::nullopt;
+    return PopFree();
   }
 
   // Everything, in order.
@@ -112,14 +120,8 @@ class AdmissionQueue {
     free_.clear();
     waiting_.clear();
     fresh_.clear();
-    hold_until_.reset();
+    hold_.reset();
     return items;
-  }
-
-  // `visit(item)` for all that wait for memory, in order.
-  template <typename Visit>
-  void ForEachWaiting(Visit visit) const {
-    for (const auto& [key, w] : waiting_) visit(w.item);
   }
 
  private:
@@ -129,21 +131,54 @@ class AdmissionQueue {
     Duration hold = kFirstHold;
   };
   using WaitingMap = std::map<AdmissionKey, Waiting>;
+  using Iterator = typename WaitingMap::iterator;
+  // For the first of those that wait.
+  struct Hold {
+    AdmissionKey key;
+    TimePoint until;
+  };
 
-  bool HoldOver(TimePoint now) const {
-    return hold_until_ && now >= *hold_until_;
+  bool HoldOver(TimePoint now) const { return hold_ && now >= hold_->until; }
+
+  Item PopFree() {
+    Item item = std::move(free_.begin()->second);
+    free_.erase(free_.begin());
+    return item;
+  }
+
+  // It was not admitted in its time: the others go on, and it gets more time
+  // when it is due again.
+  void EndHold() {
+    auto it = waiting_.find(hold_->key);
+    if (it != waiting_.end()) {
+      it->second.overtaken = 0;
+      it->second.hold = std::min<Duration>(it->second.hold * 2, kMaxHold);
+    }
+    hold_.reset();
+    changed_ = true;
+  }
+
+  // From `it` on; `all`: also what was looked at before.
+  Iterator NextToLookAt(Iterator it, bool all) {
+    if (all || it == waiting_.end()) return it;
+    const auto fresh = fresh_.lower_bound(it->first);
+    return fresh == fresh_.end() ? waiting_.end() : waiting_.find(*fresh);
   }
 
   std::optional<Item> TakeWaiting(TimePoint now, Judge& judge) {
-    const bool all = changed_ || HoldOver(now);
+    if (HoldOver(now)) EndHold();
+    // Taken back where the look ends early.
+    const bool all = std::exchange(changed_, false);
     auto head = waiting_.end();
-    for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (!all && !fresh_.contains(waiting_.begin()->first)) {
+      head = waiting_.begin();
+    }
+    for (auto it = NextToLookAt(waiting_.begin(), all); it != waiting_.end();
+         it = NextToLookAt(it, all)) {
       // What needs no memory and is older, or more important, goes first.
-      if (!free_.empty() && free_.begin()->first < it->first) return {};
-      if (!all && !fresh_.contains(it->first)) {
-        if (head == waiting_.end()) head = it;
-        ++it;
-        continue;
+      if (!free_.empty() && free_.begin()->first < it->first) {
+        changed_ |= all;
+        return std::nullopt;
       }
       const Admission verdict = judge.Look(it->second.item);
       if (verdict == Admission::kGone) {
@@ -163,20 +198,20 @@ class AdmissionQueue {
         }
         Item item = std::move(it->second.item);
         Erase(it);
+        changed_ |= all;
         return item;
       }
       if (head == waiting_.end()) head = it;
+      fresh_.erase(it->first);
       ++it;
     }
-    changed_ = false;
-    fresh_.clear();
     return std::nullopt;
   }
 
-  typename WaitingMap::iterator Erase(typename WaitingMap::iterator it) {
-    // The hold was for the first one: those that it held back may go.
-    if (it == waiting_.begin() && hold_until_) {
-      hold_until_.reset();
+  Iterator Erase(Iterator it) {
+    // Those that were held back for it may go.
+    if (hold_ && hold_->key == it->first) {
+      hold_.reset();
       changed_ = true;
     }
     fresh_.erase(it->first);
@@ -190,12 +225,10 @@ class AdmissionQueue {
     if (first.overtaken < kMaxOvertaken) return true;
     if (!judge.Compete(other.second.item, first.item)) return true;
     if (!judge.FitsAtRest(first.item)) return true;
-    if (!hold_until_) hold_until_ = now + first.hold;
-    if (now < *hold_until_) return false;
-    hold_until_.reset();
-    first.overtaken = 0;
-    first.hold = std::min<Duration>(first.hold * 2, kMaxHold);
-    return true;
+    if (!hold_ || !(hold_->key == head.first)) {
+      hold_ = Hold{head.first, now + first.hold};
+    }
+    return false;
   }
 
   std::map<AdmissionKey, Item> free_;
@@ -203,7 +236,7 @@ class AdmissionQueue {
   // Those of waiting_ that nobody has looked at since they came.
   std::set<AdmissionKey> fresh_;
   bool changed_ = false;
-  std::optional<TimePoint> hold_until_;
+  std::optional<Hold> hold_;
 };
 
 }  // namespace aspired

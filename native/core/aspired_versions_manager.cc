@@ -112,10 +112,14 @@ Status AspiredVersionsManager::SetAspiredVersions(
     auto transition = std::make_unique<Transition>(name, std::move(done));
     std::set<int64_t> next;
     for (const AspiredVersion& item : versions) next.insert(item.version);
+    // Before what it leads to: a version that is opened again is aspired.
+    PushIntentLocked(stream, &next);
+    // Without a successor there is nothing to go back from.
+    if (versions.empty()) DisposeLocked(std::move(stream.fallback));
     for (auto& [version, record] : stream.records) {
       if (next.contains(version)) continue;
+      if (versions.empty()) record.fallback = false;
       DropLocked(stream, version, record);
-      // Without a successor there is nothing to go back from.
       if (versions.empty()) basic_->EvictStandby({name, version});
       const auto now = basic_->GetSnapshot({name, version});
       if (now && !IsTerminal(now->state) && !now->standby) {
@@ -148,8 +152,10 @@ Status AspiredVersionsManager::SetIntent(const std::string& name,
     if (closing_) return Closed();
     Stream& stream = StreamLocked(name);
     MergeIntentLocked(stream, std::move(intent));
+    PushIntentLocked(stream, nullptr);
     MarkDirtyLocked(stream);
   }
+  basic_->Flush();
   Wake();
   return Status::Ok();
 }
@@ -182,6 +188,10 @@ void AspiredVersionsManager::MergeIntentLocked(Stream& stream,
   if (intent.priority) stream.intent->priority = intent.priority;
   if (intent.on_insufficient_memory) {
     stream.intent->on_insufficient_memory = intent.on_insufficient_memory;
+    for (const auto& [version, record] : stream.records) {
+      basic_->SetFreesOwn({stream.name, version},
+                          MayFreeOwnLocked(stream, record));
+    }
   }
   if (intent.standby) stream.intent->standby = intent.standby;
   if (intent.bake) stream.intent->bake = intent.bake;
@@ -270,7 +280,8 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
                  std::move(item.error));
     return;
   }
-  if (was_aspired) {
+  // A bad one goes: what has a new loader comes after it.
+  if (was_aspired && (!record.bad || item.same_loader || record.successor)) {
     // A successor with an error has failed before it began.
     if (record.successor && !record.successor->error.ok()) {
       std::swap(record.successor->loader, item.loader);
@@ -285,9 +296,9 @@ void AspiredVersionsManager::ReaspireLocked(Stream& stream, Record& record,
     }
     return;
   }
-  // Resident: intent is a bit. It was good enough once, and needs no bake.
+  // Resident: intent is a bit. What was good enough once needs no bake; what
+  // was dropped within its bake has it again.
   if (now.state == HarnessState::kReady || basic_->RevokeUnload(id).ok()) {
-    record.baked = true;
     DisposeLocked(std::move(item.loader));
     transition.AddSettled(id.version, ManagerState::kAvailable, Status::Ok());
     return;
@@ -323,6 +334,7 @@ void AspiredVersionsManager::ManageLocked(Stream& stream, int64_t version,
                                           Status error) {
   const ServableId id{stream.name, version};
   record.source_error = !error.ok();
+  record.baking = false;  // that was the bake of the incarnation before
   if (record.failures == 0) record.last_error = error;
   Status s = error.ok() ? basic_->ManageServable(id, loader)
                         : basic_->ManageServableWithError(id, std::move(error),

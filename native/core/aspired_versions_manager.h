@@ -17,9 +17,7 @@
 //                                    (unless enable_reload... is off)
 //   and, when the list lacks it, one that
 //   waits for its load or for a retry   it ends at once
-//   is in a load attempt                the attempt is cancelled; whatever
-//   comes
-//                                       of it is never visible
+//   is in a load attempt                it is cancelled, and never visible
 //   is resident                         the policy decides when it goes
 //
 // Memory. When an aspired version waits for memory and the intent of its stream
@@ -92,6 +90,8 @@ class AspiredVersionsManager
   Status SetIntent(const std::string& name, StreamIntent intent);
   // Labels and primary as they were given; empty for an unknown name.
   StreamIntent GetIntent(const std::string& name) const;
+  // Tells readers that have begun to want intent of what there is by now.
+  void ShareReaders();
 
   // For an external decision: what the policy sees, lowest version first.
   std::vector<AspiredServableStateSnapshot> GetPolicySnapshots(
@@ -203,6 +203,8 @@ class AspiredVersionsManager
   Stream& StreamLocked(const std::string& name);
   void MarkDirtyLocked(Stream& stream);
   void MergeIntentLocked(Stream& stream, StreamIntent intent);
+  // For readers that want intent; null: the versions that are aspired now.
+  void PushIntentLocked(const Stream& stream, const std::set<int64_t>* aspired);
   void DropLocked(Stream& stream, int64_t version, Record& record);
   // The version is not to be tried again.
   void CancelIncarnationLocked(const ServableId& id, Record& record);
@@ -251,6 +253,8 @@ class AspiredVersionsManager
   // Of bake.cc.
   bool BakesLocked(const Stream& stream) const;
   void UpdateBakeLocked(Stream& stream);
+  // Whether a bake needs what the action would unload.
+  bool IsKeptLocked(const ServableAction& action);
   std::optional<int64_t> LastGoodLocked(const Stream& stream) const;
 
   const Options options_;

@@ -253,6 +253,7 @@ std::vector<ServableId> BasicManager::AbandonAll(const std::string& reason) {
     }
   }
   retries_.clear();
+  standbys_.clear();
   return abandoned;
 }
 

@@ -142,6 +142,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
 
   // Of a load that has been requested.
   void SetLoadRetries(const ServableId& id, int max_retries);
+  void SetFreesOwn(const ServableId& id, bool frees_own);
   // Null when there is none that makes it again.
   std::unique_ptr<Loader> RenewLoader(const ServableId& id);
 
@@ -150,7 +151,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void SetLimits(const std::vector<uint64_t>& limits);
   // Why a load waits for memory, with the arithmetic; empty when it does not.
   std::string ExplainWait(const ServableId& id) const;
-  // Whether the load that waits would fit without these versions.
+  // Whether the load that waits would fit without these versions and without
+  // any standby.
   bool FitsWithout(const ServableId& id,
                    const std::vector<ServableId>& others) const;
   // Reads the meter, so not on a thread that must not wait for the system.
@@ -173,6 +175,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void PushEffect(SerialQueue::Effect effect) {
     effects_.Push(std::move(effect));
   }
+  // Queues a Readers::Remind() for every version that is open.
+  void RemindReaders();
   // Reads the meter when loads wait for memory, starts what is due and runs
   // inline work. Calls Flush().
   void Pump() {
@@ -219,7 +223,14 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // Someone waits and does not fit: standbys go, or the owner is told.
   void MakeRoomLocked(const ManagedPtr& m);
   void EvictLocked(const ManagedPtr& m);
+  // A standby goes; what would become one does not.
+  void UnkeepLocked(const ManagedPtr& m);
   void ReleaseLocked(const ManagedPtr& m);
+  // What waits for memory is to be looked at again.
+  void MemoryChangedLocked();
+  // Of a time when `works_ended_` was as given.
+  void ObserveLocked(const std::vector<DeviceReading>& readings,
+                     uint64_t works_ended);
   void BeginWorkLocked(const ManagedPtr& m, Work work, uint64_t self_ram);
   void EndLoadLocked(const ManagedPtr& m, uint64_t self_ram);
   // After EndLoadLocked(), of a load that succeeded.
@@ -262,7 +273,10 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   std::deque<ManagedPtr> standbys_;  // oldest first
   std::optional<ResourceLedger> ledger_;
   Footprints footprints_;
+  // None: something that the last reading shows has ended since.
   std::optional<TimePoint> observed_at_;
+  uint64_t works_ended_ = 0;     // loads and unloads
+  uint64_t memory_changes_ = 1;  // see MemoryChangedLocked()
   uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;
   std::minstd_rand random_;

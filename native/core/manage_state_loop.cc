@@ -77,7 +77,9 @@ void AspiredVersionsManager::DecideRound() {
     DecideLocked(*stream, &actions, &external);
   }
   SortLocked(&actions);
-  for (const ServableAction& action : actions) PerformLocked(action);
+  for (const ServableAction& action : actions) {
+    if (!IsKeptLocked(action)) PerformLocked(action);
+  }
   asked_.insert(external.begin(), external.end());
   for (Stream* stream : dirty) {
     if (!asked_.contains(stream->name)) SettleKeptLocked(*stream);
@@ -163,7 +165,9 @@ void AspiredVersionsManager::ForgetIfEmptyLocked(Stream& stream) {
   const bool has_intent =
       stream.intent != nullptr &&
       (stream.intent->policy || stream.intent->primary.value_or(std::nullopt) ||
-       (stream.intent->labels && !stream.intent->labels->empty()));
+       (stream.intent->labels && !stream.intent->labels->empty()) ||
+       stream.intent->priority || stream.intent->on_insufficient_memory ||
+       stream.intent->standby || stream.intent->bake);
   if (stream.records.empty() && stream.transitions.empty() && !has_intent &&
       !stream.dirty && !stream.reconciled) {
     streams_.erase(stream.name);
@@ -248,6 +252,15 @@ void AspiredVersionsManager::DecideLocked(Stream& stream,
   }
 }
 
+// Since the decision, a version may have become Ready whose bake needs that
+// one.
+bool AspiredVersionsManager::IsKeptLocked(const ServableAction& action) {
+  if (action.kind == PolicyAction::Kind::kLoad) return false;
+  Stream& stream = *streams_.at(action.id.name);
+  UpdateBakeLocked(stream);
+  return stream.bake_previous == action.id.version;
+}
+
 std::vector<ServableAction> AspiredVersionsManager::CollectActions(
     const std::string& name) const {
   std::lock_guard<std::mutex> lock(mu_);
@@ -305,8 +318,7 @@ std::vector<Status> AspiredVersionsManager::PerformActions(
             load ? ErrorCode::kDuplicateLoadRequest
                  : ErrorCode::kDuplicateUnloadRequest,
             action.id.ToString() + " is " + std::string(Name(now->state)));
-      } else if (!load && streams_.at(action.id.name)->bake_previous ==
-                              action.id.version) {
+      } else if (IsKeptLocked(action)) {
         statuses.emplace_back(
             ErrorCode::kIllegalTransition,
             action.id.ToString() + " is kept: its successor is in its bake");

@@ -32,11 +32,12 @@ struct BasicManager::Managed {
   // Why it is unloaded, when that is an error: it ends with it.
   Status verdict;
   int estimate_failures = 0;
+  // The change of memory since which the owner knows that it waits; 0: never.
+  uint64_t pressed = 0;
   bool abandoned = false;
   bool estimating = false;    // its loader owes an estimate
   bool estimated = false;     // and has given it
   bool waiting = false;       // for memory
-  bool pressed = false;       // the owner was told so, since the last change
   bool keep_drained = false;  // when it has drained it stays, as a standby
   bool standby = false;
 };

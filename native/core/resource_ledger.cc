@@ -85,12 +85,11 @@ void ResourceLedger::SetLimits(const std::vector<uint64_t>& limits) {
 
 bool ResourceLedger::Observe(const std::vector<DeviceReading>& readings) {
   bool more = false;
+  const ResourceAllocation before = Available({});
   for (size_t i = 0; i < devices_.size() && i < readings.size(); ++i) {
     Device& device = devices_[i];
     const DeviceReading& now = readings[i];
-    more |= !device.reading || device.reading->status.ok() != now.status.ok() ||
-            now.used < device.reading->used ||
-            now.total > device.reading->total;
+    more |= !device.reading || device.reading->total != now.total;
     device.reading = now;
     // Main memory is attributed at the ends of loads, which is sharper.
     if (i > 0 && now.status.ok()) {
@@ -98,6 +97,10 @@ bool ResourceLedger::Observe(const std::vector<DeviceReading>& readings) {
     }
   }
   std::erase_if(works_, [](const Work& work) { return work.ended; });
+  const ResourceAllocation after = Available({});
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    more |= after.entries[i].quantity > before.entries[i].quantity;
+  }
   return more;
 }
 
@@ -296,36 +299,44 @@ void ResourceLedger::Attribute(size_t device, int64_t self) {
   }
 }
 
-void ResourceLedger::BeginLoad(ResourceAccount* account, uint64_t self_ram) {
-  Attribute(0, static_cast<int64_t>(self_ram));
-  account->exclusive = works_.empty();
-  for (Work& work : works_) work.account->exclusive = false;
-  works_.push_back({account, /*load=*/true});
+void ResourceLedger::BeginWork(ResourceAccount* account, bool load,
+                               uint64_t self_ram) {
+  if (self_ram != 0) Attribute(0, static_cast<int64_t>(self_ram));
+  bool alone = true;
+  for (Work& work : works_) {
+    if (work.ended) continue;
+    work.account->exclusive = alone = false;
+  }
+  if (load) account->exclusive = alone;
+  works_.push_back({account, load});
 }
 
-void ResourceLedger::EndLoad(ResourceAccount* account, uint64_t self_ram) {
-  Attribute(0, static_cast<int64_t>(self_ram));
-  EndWork(account, HoldsDeviceMemory(*account));
-}
-
-void ResourceLedger::BeginUnload(ResourceAccount* account, uint64_t self_ram) {
-  Attribute(0, static_cast<int64_t>(self_ram));
-  for (Work& work : works_) work.account->exclusive = false;
-  works_.push_back({account, /*load=*/false});
-}
-
-void ResourceLedger::EndUnload(ResourceAccount* account, uint64_t self_ram) {
-  Attribute(0, static_cast<int64_t>(self_ram));
-  EndWork(account, false);
-}
-
-void ResourceLedger::EndWork(ResourceAccount* account, bool keep) {
+// `keep`: its device memory is still to be measured.
+void ResourceLedger::EndWork(ResourceAccount* account, bool keep,
+                             uint64_t self_ram) {
+  if (self_ram != 0) Attribute(0, static_cast<int64_t>(self_ram));
   for (Work& work : works_) {
     if (work.account == account) work.ended = true;
   }
   if (keep) return;
   std::erase_if(
       works_, [account](const Work& work) { return work.account == account; });
+}
+
+void ResourceLedger::BeginLoad(ResourceAccount* account, uint64_t self_ram) {
+  BeginWork(account, /*load=*/true, self_ram);
+}
+
+void ResourceLedger::EndLoad(ResourceAccount* account, uint64_t self_ram) {
+  EndWork(account, HoldsDeviceMemory(*account), self_ram);
+}
+
+void ResourceLedger::BeginUnload(ResourceAccount* account, uint64_t self_ram) {
+  BeginWork(account, /*load=*/false, self_ram);
+}
+
+void ResourceLedger::EndUnload(ResourceAccount* account, uint64_t self_ram) {
+  EndWork(account, /*keep=*/false, self_ram);
 }
 
 bool ResourceLedger::wants_reading() const {

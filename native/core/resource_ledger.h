@@ -84,7 +84,7 @@ class ResourceLedger {
 
   // By index; what is reserved stays so.
   void SetLimits(const std::vector<uint64_t>& limits);
-  // New readings; true when more may fit than before.
+  // New readings; true when more may fit than before, or what did can't ever.
   bool Observe(const std::vector<DeviceReading>& readings);
 
   // Why the request can never be granted under these limits, with the
@@ -110,7 +110,8 @@ class ResourceLedger {
   // What a failed attempt took is with the system again.
   void ForgetMeasured(ResourceAccount* account);
 
-  // Around each load and unload. `self_ram`: see MemoryMeter::ReadSelfRam().
+  // Around each load and unload. `self_ram`: see MemoryMeter::ReadSelfRam(); 0
+  // says nothing.
   void BeginLoad(ResourceAccount* account, uint64_t self_ram);
   void EndLoad(ResourceAccount* account, uint64_t self_ram);
   void BeginUnload(ResourceAccount* account, uint64_t self_ram);
@@ -128,10 +129,11 @@ class ResourceLedger {
   // What is left by limit and device, were `freed` given back.
   ResourceAllocation Available(const ResourceAllocation& freed) const;
   ResourceAllocation Capacity() const;
+  void BeginWork(ResourceAccount* account, bool load, uint64_t self_ram);
+  void EndWork(ResourceAccount* account, bool keep, uint64_t self_ram);
   void Attribute(size_t device, int64_t self);
   void AddMeasured(ResourceAccount* account, size_t device, int64_t bytes);
   void AddReserved(const ResourceAccount& account, int sign);
-  void EndWork(ResourceAccount* account, bool keep);
   bool HoldsDeviceMemory(const ResourceAccount& account) const;
   uint64_t ReservedOn(const ResourceAccount& account, size_t device) const;
 

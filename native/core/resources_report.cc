@@ -57,14 +57,18 @@ ResourcesReport::Device DeviceOf(const ResourceLedger& ledger, size_t index) {
 
 ResourcesReport BasicManager::GetResources() {
   std::vector<DeviceReading> readings;
-  if (ledger_ && options_.meter) readings = options_.meter->Read();
+  uint64_t works_ended = 0;
+  if (ledger_ && options_.meter) {
+    {
+      std::lock_guard<std::mutex> lock(mu_);
+      works_ended = works_ended_;
+    }
+    readings = options_.meter->Read();
+  }
   std::lock_guard<std::mutex> lock(mu_);
   ResourcesReport report;
   if (!ledger_) return report;
-  if (!readings.empty()) {
-    if (ledger_->Observe(readings)) load_queue_.NotifyChange();
-    observed_at_ = options_.clock->Now();
-  }
+  if (!readings.empty()) ObserveLocked(readings, works_ended);
   for (size_t i = 0; i < ledger_->devices().size(); ++i) {
     report.devices.push_back(DeviceOf(*ledger_, i));
   }

@@ -124,7 +124,7 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
                                            Record& record) {
   std::vector<std::pair<uint64_t, int64_t>> old;  // last dropped last
   for (const auto& [v, r] : stream.records) {
-    if (r.aspired) continue;
+    if (r.aspired || stream.bake_previous == v) continue;
     const auto now = basic_->GetSnapshot({stream.name, v});
     if (now && now->state == HarnessState::kReady)
       old.emplace_back(r.dropped, v);
@@ -171,6 +171,7 @@ void AspiredVersionsManager::FallBackLocked(Stream& stream) {
   record = Record();
   record.aspired = false;
   record.fallback = true;
+  record.baked = true;
   record.dropped = next_dropped_++;
   ManageLocked(stream, id.version, record, std::move(stream.fallback),
                Status::Ok());

@@ -1,8 +1,8 @@
 #include "cuda/nvml_library.h"
 
 #include <algorithm>
-#include <iterator>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "cuda/driver_symbols.h"

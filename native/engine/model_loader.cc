@@ -60,9 +60,9 @@ void DestroyLater(OnnxSession* session) {
   });
 }
 
-LoadOutcome Load(const LoadRequest& request,
-                 const std::shared_ptr<LoadCancellation>& cancellation) {
-  LoadOutcome outcome;
+ModelLoadOutcome Load(const LoadRequest& request,
+                      const std::shared_ptr<LoadCancellation>& cancellation) {
+  ModelLoadOutcome outcome;
   const EngineActivity::Scope scope(cancellation);
   if (!scope.began() || cancellation->cancelled()) {
     outcome.status = LoadCancelled();
@@ -99,7 +99,7 @@ LoadOutcome Load(const LoadRequest& request,
 void LoadModel(LoadRequest request,
                std::shared_ptr<LoadCancellation> cancellation,
                std::shared_ptr<Executor> executor,
-               std::function<void(LoadOutcome)> done) {
+               std::function<void(ModelLoadOutcome)> done) {
   if (executor == nullptr) executor = EngineThread();
   if (request.options.intra_op_threads > 1 ||
       request.options.inter_op_threads > 1) {
@@ -110,7 +110,7 @@ void LoadModel(LoadRequest request,
       *executor,
       [shared, cancellation, done] { done(Load(*shared, cancellation)); },
       [done] {
-        done(LoadOutcome{LoadCancelled(), Status(), nullptr});
+        done(ModelLoadOutcome{LoadCancelled(), Status(), nullptr});
       });
 }
 

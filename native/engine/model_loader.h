@@ -40,7 +40,7 @@ struct LoadRequest {
   std::vector<OwnedFeeds> warmups;
 };
 
-struct LoadOutcome {
+struct ModelLoadOutcome {
   Status status;
   // Why the warm-up failed, when status is kWarmupFailed.
   Status warmup;
@@ -57,7 +57,7 @@ struct LoadOutcome {
 void LoadModel(LoadRequest request,
                std::shared_ptr<LoadCancellation> cancellation,
                std::shared_ptr<Executor> executor,
-               std::function<void(LoadOutcome)> done);
+               std::function<void(ModelLoadOutcome)> done);
 
 // Closes the session and, when its last use is over, frees it on a thread of
 // `executor`. Then calls `done`. Once the process is ending, models are left to

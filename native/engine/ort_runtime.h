@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "core/status.h"
-#include "host/dynamic_library.h"
 #include "engine/ort_api.h"
+#include "host/dynamic_library.h"
 
 namespace aspired {
 

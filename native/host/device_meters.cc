@@ -1,7 +1,9 @@
 #include "host/device_meters.h"
 
-#include <chrono>
+#include <condition_variable>
 #include <utility>
+
+#include "concurrency/thread.h"
 
 namespace aspired {
 namespace {
@@ -16,15 +18,91 @@ int64_t NowNs() {
 
 }  // namespace
 
-DeviceMeters::DeviceMeters(std::vector<Reader> others)
-    : host_(HostMemory::Create()), others_(std::move(others)) {}
+struct DeviceMeters::Others {
+  std::vector<Reader> readers;
 
-DeviceMeters::~DeviceMeters() = default;
+  std::mutex mu;
+  std::condition_variable changed;
+  // Guarded by mu. A round answers everybody who asked before it began.
+  uint64_t asked = 0;
+  uint64_t answered = 0;
+  bool reading = false;
+  bool stop = false;
+  std::vector<DeviceReading> readings;
+};
+
+DeviceMeters::DeviceMeters(std::vector<Reader> others)
+    : host_(HostMemory::Create()),
+      others_(others.empty() ? nullptr : std::make_shared<Others>()) {
+  if (others_ != nullptr) others_->readers = std::move(others);
+}
+
+DeviceMeters::~DeviceMeters() {
+  if (!thread_.joinable()) return;
+  bool hangs = false;
+  {
+    std::unique_lock<std::mutex> lock(others_->mu);
+    others_->stop = true;
+    others_->changed.notify_all();
+    hangs = !others_->changed.wait_for(lock, kPatience,
+                                       [this] { return !others_->reading; });
+  }
+  if (hangs) {
+    thread_.detach();
+  } else {
+    thread_.join();
+  }
+}
+
+void DeviceMeters::Run(const std::shared_ptr<Others>& others) {
+  SetCurrentThreadName("aspired-meter");
+  std::unique_lock<std::mutex> lock(others->mu);
+  while (true) {
+    others->changed.wait(lock, [&others] {
+      return others->stop || others->asked > others->answered;
+    });
+    if (others->stop) return;
+    const uint64_t round = others->asked;
+    others->reading = true;
+    lock.unlock();
+    std::vector<DeviceReading> readings;
+    for (const Reader& read : others->readers) readings.push_back(read());
+    lock.lock();
+    others->reading = false;
+    others->readings = std::move(readings);
+    others->answered = round;
+    others->changed.notify_all();
+  }
+}
+
+std::vector<DeviceReading> DeviceMeters::ReadOthers() {
+  {
+    std::lock_guard<std::mutex> lock(start_mu_);
+    if (!thread_.joinable()) {
+      thread_ = std::thread([others = others_] { Run(others); });
+    }
+  }
+  std::unique_lock<std::mutex> lock(others_->mu);
+  const uint64_t round = ++others_->asked;
+  others_->changed.notify_all();
+  if (others_->changed.wait_for(lock, kPatience, [this, round] {
+        return others_->answered >= round;
+      })) {
+    return others_->readings;
+  }
+  DeviceReading hangs;
+  hangs.status = Status(ErrorCode::kDeviceUnreadable,
+                        "The driver has not answered for " +
+                            std::to_string(kPatience.count()) + " ms");
+  return std::vector<DeviceReading>(others_->readers.size(), hangs);
+}
 
 std::vector<DeviceReading> DeviceMeters::Read() {
-  std::lock_guard<std::mutex> lock(mu_);
   std::vector<DeviceReading> readings{host_->Read().memory};
-  for (const Reader& read : others_) readings.push_back(read());
+  if (others_ == nullptr) return readings;
+  for (DeviceReading& reading : ReadOthers()) {
+    readings.push_back(std::move(reading));
+  }
   return readings;
 }
 

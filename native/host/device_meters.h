@@ -1,17 +1,26 @@
 // DeviceMeters: the MemoryMeter of a process: main memory, and readers of other
 // devices behind it.
 //
-// Thread-safety: as MemoryMeter; the readers must allow any thread. A reading
-// of a device that hangs (a driver may) holds up later Read() calls, and no
-// ReadSelfRam().
+// Main memory is read on the thread that asks. The other devices are read on a
+// thread of their own ("aspired-meter", made by the first Read() where there
+// are any), because a driver may hang for ever: a Read() waits for it no longer
+// than kPatience, and then says that those devices cannot be read. So a GPU
+// that hangs holds up the loads that want memory of it, and nothing else.
+//
+// Thread-safety: as MemoryMeter; the readers are called on one thread.
+//
+// Lifetime: the destructor joins the thread; where it hangs in a driver it is
+// left to itself, with all that it uses.
 #ifndef ASPIRED_HOST_DEVICE_METERS_H_
 #define ASPIRED_HOST_DEVICE_METERS_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "host/host_memory.h"
@@ -22,10 +31,14 @@ namespace aspired {
 class DeviceMeters final : public MemoryMeter {
  public:
   using Reader = std::function<DeviceReading()>;
+  static constexpr std::chrono::milliseconds kPatience{200};
 
   // `others`: the devices behind main memory, in the order of the ledger.
   explicit DeviceMeters(std::vector<Reader> others);
   ~DeviceMeters() override;
+
+  DeviceMeters(const DeviceMeters&) = delete;
+  DeviceMeters& operator=(const DeviceMeters&) = delete;
 
   std::vector<DeviceReading> Read() override;
   // A value may be 500 us old: in a storm of loads that take microseconds the
@@ -33,9 +46,16 @@ class DeviceMeters final : public MemoryMeter {
   uint64_t ReadSelfRam() override;
 
  private:
+  // What the thread shares with whoever asks.
+  struct Others;
+
+  std::vector<DeviceReading> ReadOthers();
+  static void Run(const std::shared_ptr<Others>& others);
+
   const std::unique_ptr<HostMemory> host_;
-  const std::vector<Reader> others_;
-  std::mutex mu_;  // one Read() at a time
+  const std::shared_ptr<Others> others_;  // null: none
+  std::mutex start_mu_;
+  std::thread thread_;  // guarded by start_mu_
   std::atomic<uint64_t> self_ram_{0};
   std::atomic<int64_t> self_ram_at_{0};  // ns of the steady clock; 0: never
 };

@@ -75,21 +75,21 @@ class OnnxSessionTest : public testing::Test {
   }
 
   // Loads on the engine's own thread.
-  LoadOutcome Load(LoadRequest request) {
-    Promised<LoadOutcome> outcome;
+  ModelLoadOutcome Load(LoadRequest request) {
+    Promised<ModelLoadOutcome> outcome;
     LoadModel(std::move(request), std::make_shared<LoadCancellation>(), nullptr,
-              [&](LoadOutcome loaded) { outcome.Set(std::move(loaded)); });
-    return outcome.Get().value_or(LoadOutcome{});
+              [&](ModelLoadOutcome loaded) { outcome.Set(std::move(loaded)); });
+    return outcome.Get().value_or(ModelLoadOutcome{});
   }
 
   SessionPtr LoadDouble() {
-    LoadOutcome outcome = Load(RequestFor(test::WriteDoubleModel()));
+    ModelLoadOutcome outcome = Load(RequestFor(test::WriteDoubleModel()));
     EXPECT_TRUE(outcome.status.ok()) << outcome.status.ToString();
     return outcome.session;
   }
 
   SessionPtr LoadChain(int length) {
-    LoadOutcome outcome = Load(RequestFor(test::WriteChainModel(length)));
+    ModelLoadOutcome outcome = Load(RequestFor(test::WriteChainModel(length)));
     EXPECT_TRUE(outcome.status.ok()) << outcome.status.ToString();
     return outcome.session;
   }
@@ -140,7 +140,7 @@ TEST_F(OnnxSessionTest, TellsWhatTheModelTakesAndGives) {
 }
 
 TEST_F(OnnxSessionTest, AnOutputThatIsNoTensorIsNotAnswered) {
-  LoadOutcome outcome = Load(RequestFor(test::WriteSequenceModel()));
+  ModelLoadOutcome outcome = Load(RequestFor(test::WriteSequenceModel()));
   ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
   const SessionPtr session = outcome.session;
   ASSERT_EQ(session->outputs().size(), 2u);
@@ -163,7 +163,7 @@ TEST_F(OnnxSessionTest, ASessionWithThreadsOfItsOwnRunsAndGivesThemBack) {
   LoadRequest request = RequestFor(test::WriteDoubleModel());
   request.options.intra_op_threads = 3;
   request.options.inter_op_threads = 2;
-  LoadOutcome outcome = Load(request);
+  ModelLoadOutcome outcome = Load(request);
   ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
   auto sink = std::make_shared<CountingSink>(1);
   std::shared_ptr<InferenceRun> run =
@@ -182,7 +182,7 @@ TEST_F(OnnxSessionTest, ALoadThatFailsSaysWhy) {
 
   LoadRequest refused = RequestFor(test::WriteDoubleModel());
   refused.options.providers = {{"teleport", {}}};
-  const LoadOutcome outcome = Load(refused);
+  const ModelLoadOutcome outcome = Load(refused);
   EXPECT_EQ(outcome.status.code(), ErrorCode::kInvalidArgument);
   EXPECT_THAT(outcome.status.ToString(), HasSubstr("CPUExecutionProvider"));
 }
@@ -198,7 +198,7 @@ TEST_F(OnnxSessionTest, AWarmUpRunsBeforeTheLoadIsOver) {
   Unload(Load(request).session);
 
   request.warmups = {{{"x"}, {x}}, {{"z"}, {x}}};
-  const LoadOutcome outcome = Load(request);
+  const ModelLoadOutcome outcome = Load(request);
   EXPECT_EQ(outcome.status.code(), ErrorCode::kWarmupFailed);
   EXPECT_THAT(outcome.status.ToString(), HasSubstr("warmupInputs[1]"));
   EXPECT_EQ(outcome.warmup.code(), ErrorCode::kInvalidInput);
@@ -208,22 +208,22 @@ TEST_F(OnnxSessionTest, AWarmUpRunsBeforeTheLoadIsOver) {
 TEST_F(OnnxSessionTest, ALoadThatWasCancelledBeforeItBeganLoadsNothing) {
   ManualExecutor executor;
   auto cancellation = std::make_shared<LoadCancellation>();
-  Promised<LoadOutcome> outcome;
+  Promised<ModelLoadOutcome> outcome;
   LoadModel(RequestFor("/nowhere/model.onnx"), cancellation,
             std::shared_ptr<Executor>(&executor, [](Executor*) {}),
-            [&](LoadOutcome loaded) { outcome.Set(std::move(loaded)); });
+            [&](ModelLoadOutcome loaded) { outcome.Set(std::move(loaded)); });
   cancellation->Cancel();
   executor.RunAll();
   EXPECT_EQ(outcome.Get()->status.code(), ErrorCode::kLoadCancelled);
 }
 
 TEST_F(OnnxSessionTest, ALoadThatItsExecutorDropsIsCancelled) {
-  Promised<LoadOutcome> outcome;
+  Promised<ModelLoadOutcome> outcome;
   {
     auto executor = std::make_shared<ManualExecutor>();
     LoadModel(RequestFor(test::WriteDoubleModel()),
               std::make_shared<LoadCancellation>(), executor,
-              [&](LoadOutcome loaded) { outcome.Set(std::move(loaded)); });
+              [&](ModelLoadOutcome loaded) { outcome.Set(std::move(loaded)); });
   }
   EXPECT_EQ(outcome.Get()->status.code(), ErrorCode::kLoadCancelled);
   EXPECT_EQ(outcome.times_set(), 1);

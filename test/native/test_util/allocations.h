@@ -45,6 +45,13 @@ inline Entry AnyGpu(uint64_t quantity, const char* kind = kRam) {
   return Of(kGpu, std::nullopt, kind, quantity);
 }
 
+inline Entry Cuda(uint32_t instance, uint64_t quantity) {
+  return Of(kCuda, instance, kRam, quantity);
+}
+inline Entry AnyCuda(uint64_t quantity) {
+  return Of(kCuda, std::nullopt, kRam, quantity);
+}
+
 inline ResourceAllocation Allocation(std::vector<Entry> entries) {
   return {std::move(entries)};
 }

@@ -21,6 +21,15 @@ class LoaderProbe::FakeLoader final : public Loader {
     probe->Load(context, std::move(done));
   }
   void CancelLoad() override { probe_->CancelLoad(); }
+  bool Estimates() const override {
+    std::lock_guard<std::mutex> lock(probe_->mu_);
+    return probe_->has_estimates_;
+  }
+  void EstimateResources(const ServableId&, EstimateDone done) override {
+    auto probe = probe_;
+    probe->EstimateResources(std::move(done));
+  }
+  std::unique_ptr<Loader> Renew() override { return probe_->Renew(); }
   void Unload(UnloadDone done) override {
     auto probe = probe_;
     probe->Unload(*this, std::move(done));
@@ -116,7 +125,62 @@ void LoaderProbe::AllowLeak() {
   allow_leak_ = true;
 }
 
+void LoaderProbe::Estimate(ResourceAllocation estimate) {
+  std::lock_guard<std::mutex> lock(mu_);
+  has_estimates_ = true;
+  estimate_ = std::move(estimate);
+}
+
+void LoaderProbe::ScriptEstimate(EstimateOutcome outcome) {
+  std::lock_guard<std::mutex> lock(mu_);
+  has_estimates_ = true;
+  estimate_script_.push_back(std::move(outcome));
+}
+
+void LoaderProbe::HoldEstimates(bool hold) {
+  std::lock_guard<std::mutex> lock(mu_);
+  has_estimates_ = true;
+  hold_estimates_ = hold;
+}
+
+void LoaderProbe::RenewBy(std::shared_ptr<LoaderProbe> successor) {
+  std::lock_guard<std::mutex> lock(mu_);
+  successor_ = std::move(successor);
+}
+
 // ------------------------------------------------- what the manager calls
+
+void LoaderProbe::EstimateResources(Loader::EstimateDone done) {
+  EstimateOutcome outcome;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    EXPECT_TRUE(alive_) << "EstimateResources() of a dead loader";
+    EXPECT_TRUE(has_estimates_) << "it has no estimates";
+    EXPECT_FALSE(held_estimate_) << "EstimateResources() twice at a time";
+    EXPECT_FALSE(loading_ || loaded_ || unloading_ || unloaded_)
+        << "EstimateResources() of what is loaded";
+    ++estimates_;
+    changed_.notify_all();
+    if (hold_estimates_) {
+      held_estimate_ = std::move(done);
+      return;
+    }
+    outcome.estimate = estimate_;
+    if (!estimate_script_.empty()) {
+      outcome = std::move(estimate_script_.front());
+      estimate_script_.pop_front();
+    }
+  }
+  Answer([done = std::move(done), outcome = std::move(outcome)]() mutable {
+    done(std::move(outcome));
+  });
+}
+
+std::unique_ptr<Loader> LoaderProbe::Renew() {
+  std::lock_guard<std::mutex> lock(mu_);
+  EXPECT_TRUE(alive_) << "Renew() of a dead loader";
+  return successor_ == nullptr ? nullptr : successor_->MakeLoader();
+}
 
 void LoaderProbe::Load(const LoadContext& context, Loader::LoadDone done) {
   std::function<void()> hook;
@@ -131,6 +195,7 @@ void LoaderProbe::Load(const LoadContext& context, Loader::LoadDone done) {
     loading_ = true;
     ++loads_;
     attempts_.push_back(context.attempt);
+    reserved_ = context.reserved;
     load_thread_ = std::this_thread::get_id();
     hook = on_load_;
     changed_.notify_all();
@@ -305,7 +370,37 @@ void LoaderProbe::FinishUnload(Status status) {
   EndUnload(done, std::move(status));
 }
 
+void LoaderProbe::FinishEstimate() {
+  EstimateOutcome outcome;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    outcome.estimate = estimate_;
+  }
+  FinishEstimate(std::move(outcome));
+}
+
+void LoaderProbe::FinishEstimate(EstimateOutcome outcome) {
+  Loader::EstimateDone done;
+  {
+    std::unique_lock<std::mutex> lock(mu_);
+    const bool held = changed_.wait_for(
+        lock, kDeadline, [this] { return held_estimate_ != nullptr; });
+    ASSERT_TRUE(held) << "no estimate to finish";
+    done = std::exchange(held_estimate_, nullptr);
+  }
+  done(std::move(outcome));
+}
+
 // --------------------------------------------------------------- the record
+
+int LoaderProbe::estimates() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return estimates_;
+}
+ResourceAllocation LoaderProbe::reserved() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return reserved_;
+}
 
 int LoaderProbe::loads() const {
   std::lock_guard<std::mutex> lock(mu_);

@@ -8,8 +8,9 @@
 // Checked at every call: Load() and Unload() do not overlap; no Load() after
 // Unload(), nor after a load that was cancelled; Unload() once, after a
 // successful Load(), and not while a reader can read; CancelLoad() at most
-// once; destruction while nothing is under way and no servable is left (but
-// for AllowLeak()).
+// once; EstimateResources() only of who has estimates, before the first Load(),
+// and not twice at a time; destruction while nothing is under way and no
+// servable is left (but for AllowLeak()).
 #ifndef ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_LOADER_H_
 #define ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_LOADER_H_
 
@@ -59,6 +60,14 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   void OnUnload(std::function<void()> hook);
   void OnDestroy(std::function<void()> hook);
   void AllowLeak();
+  // From now on the loader has estimates, and each is this one.
+  void Estimate(ResourceAllocation estimate);
+  // The next estimates; the oldest of the script first.
+  void ScriptEstimate(EstimateOutcome outcome);
+  // Estimates are given by FinishEstimate() only.
+  void HoldEstimates(bool hold = true);
+  // Loaders of this probe are renewed by loaders of that one.
+  void RenewBy(std::shared_ptr<LoaderProbe> successor);
   // Of kOtherThread: waits for the threads that have answered.
   void JoinThreads();
 
@@ -66,8 +75,14 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   // blocking loader on the load's thread, otherwise on this one.
   void FinishLoad(Status status = Status::Ok(), bool retriable = true);
   void FinishUnload(Status status = Status::Ok());
+  // With what Estimate() said.
+  void FinishEstimate();
+  void FinishEstimate(EstimateOutcome outcome);
 
   // --- Record.
+  int estimates() const;
+  // What the last Load() was told to be reserved.
+  ResourceAllocation reserved() const;
   int loads() const;
   int unloads() const;
   int cancels() const;
@@ -90,6 +105,8 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
 
   void Load(const LoadContext& context, Loader::LoadDone done);
   void CancelLoad();
+  void EstimateResources(Loader::EstimateDone done);
+  std::unique_ptr<Loader> Renew();
   void Unload(const Loader& loader, Loader::UnloadDone done);
   void Destroyed();
   void Answer(std::function<void()> answer);
@@ -110,6 +127,11 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   bool hold_unloads_ = false;
   bool listen_to_cancel_ = false;
   bool allow_leak_ = false;
+  bool has_estimates_ = false;
+  bool hold_estimates_ = false;
+  ResourceAllocation estimate_;
+  std::deque<EstimateOutcome> estimate_script_;
+  std::shared_ptr<LoaderProbe> successor_;
   std::function<void()> on_load_;
   std::function<void()> on_unload_;
   std::function<void()> on_destroy_;
@@ -119,6 +141,7 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   bool unload_held_ = false;
   Loader::LoadDone held_load_;
   Loader::UnloadDone held_unload_;
+  Loader::EstimateDone held_estimate_;
   std::optional<LoadOutcome> load_answer_;
   std::optional<Status> unload_answer_;
   // Record:
@@ -132,6 +155,8 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   int loads_ = 0;
   int unloads_ = 0;
   int cancels_ = 0;
+  int estimates_ = 0;
+  ResourceAllocation reserved_;
   bool destroyed_ = false;
   std::vector<int> attempts_;
   std::thread::id load_thread_;

@@ -29,6 +29,9 @@ TestManager::TestManager(Options options) : options_(std::move(options)) {
   o.clock = clock;
   if (options_.with_bus) o.bus = bus;
   if (options_.with_readers) o.readers = readers;
+  o.limits = options_.limits;
+  o.meter = options_.meter;
+  o.on_pressure = options_.on_pressure;
   o.wake = [this] {
     std::lock_guard<std::mutex> lock(mu_);
     woken_ = true;
@@ -90,6 +93,8 @@ void TestManager::UnloadWhatIsReady() {
       ends.push_back(Unload({name, s.version}));
     }
   }
+  manager->EvictStandbys();
+  Sync();
   if (!options_.pump_thread) manager->Pump();
   for (const auto& end : ends) (void)end.status();
 }
@@ -131,16 +136,17 @@ void TestManager::ManageWithError(const ServableId& id, Status error) {
   Sync();
 }
 
-Completion TestManager::Load(const ServableId& id) {
+Completion TestManager::Load(const ServableId& id, LoadOptions load_options) {
   Completion end;
-  manager->LoadServable(id, end.done());
+  manager->LoadServable(id, load_options, end.done());
   Sync();
   return end;
 }
 
-Completion TestManager::Unload(const ServableId& id) {
+Completion TestManager::Unload(const ServableId& id,
+                               UnloadOptions unload_options) {
   Completion end;
-  manager->UnloadServable(id, end.done());
+  manager->UnloadServable(id, std::move(unload_options), end.done());
   Sync();
   return end;
 }

@@ -56,6 +56,10 @@ class TestManager {
     bool with_readers = true;
     // False: the test calls manager->Pump() itself.
     bool pump_thread = true;
+    // None: memory is not accounted.
+    std::optional<ResourceAllocation> limits = std::nullopt;
+    std::shared_ptr<MemoryMeter> meter = nullptr;
+    std::function<void(const ServableId&)> on_pressure = nullptr;
   };
 
   TestManager() : TestManager(Options()) {}
@@ -71,8 +75,12 @@ class TestManager {
   void Manage(const ServableId& id, const ProbePtr& probe);  // expects OK
   Status TryManage(const ServableId& id, const ProbePtr& probe);
   void ManageWithError(const ServableId& id, Status error);  // expects OK
-  Completion Load(const ServableId& id);
-  Completion Unload(const ServableId& id);
+  Completion Load(const ServableId& id) { return Load(id, LoadOptions()); }
+  Completion Load(const ServableId& id, LoadOptions load_options);
+  Completion Unload(const ServableId& id) {
+    return Unload(id, UnloadOptions());
+  }
+  Completion Unload(const ServableId& id, UnloadOptions unload_options);
   Status Cancel(const ServableId& id);
   Status Revoke(const ServableId& id);
   Status StopManaging(const ServableId& id);

@@ -1,0 +1,54 @@
+// What readers that want intent are told of it.
+#include <utility>
+
+#include "core/aspired_versions_manager.h"
+#include "core/managed_version.h"
+
+namespace aspired {
+
+void BasicManager::RemindReaders() {
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& [name, versions] : streams_) {
+    for (const ManagedPtr& m : versions) {
+      // Its Open() was queued when it became Ready, and its Close() will be
+      // queued when it is Ready no more: this comes in between.
+      if (m->harness.state() != HarnessState::kReady) continue;
+      effects_.Push([readers = options_.readers, m] {
+        readers->Remind(m->id(), *m->harness.loader());
+      });
+    }
+  }
+}
+
+void AspiredVersionsManager::ShareReaders() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (closing_) return;
+    for (const auto& [name, stream] : streams_)
+      PushIntentLocked(*stream, nullptr);
+    basic_->RemindReaders();
+  }
+  basic_->Flush();
+}
+
+void AspiredVersionsManager::PushIntentLocked(
+    const Stream& stream, const std::set<int64_t>* aspired) {
+  if (options_.readers == nullptr || !options_.readers->WantsIntent()) return;
+  ReaderIntent intent;
+  if (aspired != nullptr) {
+    intent.aspired.assign(aspired->begin(), aspired->end());
+  } else {
+    for (const auto& [version, record] : stream.records) {
+      if (record.aspired) intent.aspired.push_back(version);
+    }
+  }
+  if (stream.intent != nullptr) {
+    if (stream.intent->labels) intent.labels = *stream.intent->labels;
+    intent.primary = stream.intent->primary.value_or(std::nullopt);
+  }
+  basic_->PushEffect(
+      [readers = options_.readers, name = stream.name,
+       intent = std::move(intent)] { readers->SetIntent(name, intent); });
+}
+
+}  // namespace aspired

@@ -1,0 +1,92 @@
+// FakeMeter: memory of devices that a test sets.
+#ifndef ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_METER_H_
+#define ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_METER_H_
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "resources/memory_meter.h"
+
+namespace aspired::test {
+
+// Thread-safe. Self RAM begins at 1 GiB and is not part of any reading.
+class FakeMeter final : public MemoryMeter {
+ public:
+  // One device each, main memory first; nothing is used.
+  explicit FakeMeter(const std::vector<uint64_t>& totals) {
+    for (const uint64_t total : totals) {
+      DeviceReading reading;
+      reading.total = total;
+      readings_.push_back(std::move(reading));
+    }
+  }
+
+  std::vector<DeviceReading> Read() override {
+    std::lock_guard<std::mutex> lock(mu_);
+    ++reads_;
+    return readings_;
+  }
+  uint64_t ReadSelfRam() override {
+    std::lock_guard<std::mutex> lock(mu_);
+    return self_ram_;
+  }
+
+  void SetUsed(size_t device, uint64_t used) {
+    std::lock_guard<std::mutex> lock(mu_);
+    readings_.at(device).used = used;
+  }
+  void SetTotal(size_t device, uint64_t total) {
+    std::lock_guard<std::mutex> lock(mu_);
+    readings_.at(device).total = total;
+  }
+  void SetSelf(size_t device, std::optional<uint64_t> self) {
+    std::lock_guard<std::mutex> lock(mu_);
+    readings_.at(device).self = self;
+  }
+  // Until it is given a total again by Restore().
+  void Lose(size_t device, Status status) {
+    std::lock_guard<std::mutex> lock(mu_);
+    DeviceReading lost;
+    lost.status = std::move(status);
+    readings_.at(device) = std::move(lost);
+  }
+  void Restore(size_t device, uint64_t total, uint64_t used) {
+    std::lock_guard<std::mutex> lock(mu_);
+    DeviceReading back;
+    back.total = total;
+    back.used = used;
+    readings_.at(device) = std::move(back);
+  }
+  // By what a load takes, or an unload gives back: of this process, and so of
+  // what is used.
+  void Grow(size_t device, int64_t bytes) {
+    std::lock_guard<std::mutex> lock(mu_);
+    const auto by = static_cast<uint64_t>(bytes);  // wraps for less
+    readings_.at(device).used += by;
+    if (device == 0) self_ram_ += by;
+    if (auto& self = readings_.at(device).self) *self += by;
+  }
+  // 0: the system does not say.
+  void SetSelfRam(uint64_t bytes) {
+    std::lock_guard<std::mutex> lock(mu_);
+    self_ram_ = bytes;
+  }
+  int reads() const {
+    std::lock_guard<std::mutex> lock(mu_);
+    return reads_;
+  }
+
+ private:
+  mutable std::mutex mu_;
+  // Guarded by mu_.
+  std::vector<DeviceReading> readings_;
+  uint64_t self_ram_ = 1ull << 30;
+  int reads_ = 0;
+};
+
+}  // namespace aspired::test
+
+#endif  // ASPIRED_TEST_NATIVE_TEST_UTIL_FAKE_METER_H_
