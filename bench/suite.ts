@@ -1,4 +1,5 @@
 // The words of the benchmarks: a suite has variants, a trial of a variant answers figures.
+import type { LargeModelName } from '../scripts/models/ensure-models.js';
 
 /** What a trial is told. */
 export interface TrialOptions {
@@ -35,7 +36,7 @@ export interface Variant {
 
 /** A large model of a certain size. */
 export interface LargeModel {
-  readonly name: 'large' | 'large_external';
+  readonly name: LargeModelName;
   readonly megabytes: number;
 }
 

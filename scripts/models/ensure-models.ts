@@ -22,7 +22,7 @@ export interface EnsureModelsOptions {
   readonly out: string;
   /** Names of the models; when not given all but those that are made on demand. */
   readonly only?: readonly string[];
-  /** Size of the models `large` and `large_external` in MB; 300 when not given. */
+  /** Size of the models `large…` in MB; 300 when not given. */
   readonly largeMb?: number;
   readonly onProgress?: (progress: ModelProgress) => void;
 }
@@ -56,14 +56,17 @@ export async function ensureModels(options: EnsureModelsOptions): Promise<readon
   return made;
 }
 
+/** The models whose size is chosen. */
+export type LargeModelName = 'large' | 'large_external' | 'large_lookup';
+
 /**
- * A model `large` or `large_external` of this size, beside those of other sizes. Makes it unless it is there; resolves with
+ * A large model of this size, beside those of other sizes. Makes it unless it is there; resolves with
  * the path of its file.
  */
 export async function ensureLargeModel(
   out: string,
   megabytes: number,
-  name: 'large' | 'large_external' = 'large',
+  name: LargeModelName = 'large',
 ): Promise<string> {
   const directory = join(out, `${megabytes}-mb`);
   await ensureModels({ out: directory, only: [name], largeMb: megabytes });

@@ -4,7 +4,7 @@ import type { Message } from './protobuf.js';
 
 /** What the sizes of the models depend on. */
 export interface RecipeOptions {
-  /** Size of the models `large` and `large_external`, in MB (10^6 bytes). */
+  /** Size of the models `large…`, in MB (10^6 bytes). */
   readonly largeMb: number;
 }
 

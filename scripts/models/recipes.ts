@@ -9,7 +9,7 @@ import { testRecipes } from './test-recipes.js';
 
 /** All recipes, by name. */
 export function allRecipes(): ReadonlyMap<string, Recipe> {
-  const recipes = [digits, large, largeExternal, mlp, ...testRecipes()];
+  const recipes = [digits, large, largeExternal, largeLookup, mlp, ...testRecipes()];
   return new Map(recipes.map((recipe) => [recipe.name, recipe]));
 }
 
@@ -57,6 +57,14 @@ const largeExternal: Recipe = {
       { path: '1/weights.bin', make: () => ({ length: bytes * weights.length, parts: weights }) },
     ];
   },
+};
+
+const largeLookup: Recipe = {
+  name: 'large_lookup',
+  purpose: 'tables of 2048 rows of 2048: y = the sum of their rows x; as large as large, with runs of microseconds',
+  usesLargeMb: true,
+  onDemand: true,
+  files: ({ largeMb }) => [onnxFile(1, () => lookupModel(largeMb))],
 };
 
 const mlp: Recipe = {
@@ -152,9 +160,38 @@ function dense(
   return { nodes, initializers, output };
 }
 
+const LARGE_WIDTH = 2048;
+
+/** Square matrices w0, w1, ... of as many megabytes in all. */
+function largeWeights(megabytes: number): Initializer[] {
+  const count = Math.max(1, Math.round((megabytes * 1e6) / (LARGE_WIDTH * LARGE_WIDTH * 4)));
+  return Array.from({ length: count }, (_, i) => ({
+    name: `w${i}`,
+    type: 'float32',
+    dims: [LARGE_WIDTH, LARGE_WIDTH],
+    data: randomWeights(LARGE_WIDTH, i + 1),
+  }));
+}
+
+function lookupModel(megabytes: number): OnnxModel {
+  const initializers = largeWeights(megabytes);
+  const rows = initializers.map(({ name }) => `rows_${name}`);
+  return {
+    name: 'large_lookup',
+    inputs: [{ name: 'x', type: 'int64', shape: ['batch'] }],
+    outputs: [{ name: 'y', type: 'float32', shape: ['batch', LARGE_WIDTH] }],
+    nodes: [
+      ...initializers.map(({ name }, i) => ({ op: 'Gather', inputs: [name, 'x'], outputs: [rows[i] as string] })),
+      { op: 'Sum', inputs: rows, outputs: ['y'] },
+    ],
+    initializers,
+  };
+}
+
 function largeModel(megabytes: number): OnnxModel {
-  const width = 2048;
-  const count = Math.max(1, Math.round((megabytes * 1e6) / (width * width * 4)));
+  const width = LARGE_WIDTH;
+  const initializers = largeWeights(megabytes);
+  const count = initializers.length;
   return {
     name: 'large',
     inputs: [{ name: 'x', type: 'float32', shape: ['batch', width] }],
@@ -164,12 +201,7 @@ function largeModel(megabytes: number): OnnxModel {
       inputs: [i === 0 ? 'x' : `h${i - 1}`, `w${i}`],
       outputs: [i === count - 1 ? 'y' : `h${i}`],
     })),
-    initializers: Array.from({ length: count }, (_, i) => ({
-      name: `w${i}`,
-      type: 'float32' as const,
-      dims: [width, width],
-      data: randomWeights(width, i + 1),
-    })),
+    initializers,
   };
 }
 

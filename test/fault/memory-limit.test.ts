@@ -24,18 +24,19 @@ const limiter = findLimiter();
 
 async function servables(): Promise<StormServable[]> {
   const models = defaultModelsDirectory();
-  const [small, middle, large] = [
-    await ensureLargeModel(models, 100),
-    await ensureLargeModel(models, 200),
-    await ensureLargeModel(models, 300),
-  ];
+  const of = async (name: string, megabytes: number, model: StormServable['model'], more: Partial<StormServable>) => ({
+    name,
+    model,
+    path: await ensureLargeModel(models, megabytes, model),
+    ...more,
+  });
   return [
-    { name: 'frees-own', path: small, options: { onInsufficientMemory: 'resource-preserving' } },
-    { name: 'waits', path: small },
-    { name: 'dropped', path: small, drops: true },
-    { name: 'standby', path: small, options: { standby: { versions: 1 } } },
-    { name: 'middle', path: middle, options: { standby: { versions: 2, for: '2s' } }, drops: true },
-    { name: 'large', path: large, options: { onInsufficientMemory: 'resource-preserving' } },
+    await of('frees-own', 100, 'large_lookup', { options: { onInsufficientMemory: 'resource-preserving' } }),
+    await of('waits', 100, 'large', {}),
+    await of('dropped', 100, 'large_lookup', { drops: true }),
+    await of('standby', 100, 'large_lookup', { options: { standby: { versions: 1 } } }),
+    await of('middle', 200, 'large_lookup', { options: { standby: { versions: 2, for: '2s' } }, drops: true }),
+    await of('large', 300, 'large_lookup', { options: { onInsufficientMemory: 'resource-preserving' } }),
   ];
 }
 
