@@ -41,7 +41,8 @@ async function servables(): Promise<StormServable[]> {
 }
 
 async function run(by: Limiter, bytes: number, spec: StormSpec): Promise<{ report: StormReport; note: string }> {
-  const command = [process.execPath, '--expose-gc', program, JSON.stringify(spec)];
+  // A young generation that grew in a burst stays, and is not what is looked for.
+  const command = [process.execPath, '--expose-gc', '--max-semi-space-size=1', program, JSON.stringify(spec)];
   const { code, signal, stdout, stderr, oomKills, note } = await by.run(bytes, command, DEADLINE_MS);
   assert.deepEqual({ code, signal, oomKills: oomKills ?? 0 }, { code: 0, signal: null, oomKills: 0 }, note + stderr);
   return { report: JSON.parse(stdout) as StormReport, note };
@@ -52,7 +53,7 @@ test(`a storm of ${PROMOTIONS} promotions under a memory limit`, {
 }, async (t) => {
   if (typeof limiter === 'string') return;
   const of = await servables();
-  const spec: StormSpec = { promotions: PROMOTIONS, seed: 7, warmup: of[0]?.path ?? '', servables: of };
+  const spec: StormSpec = { promotions: PROMOTIONS, seed: 7, servables: of };
   const { report: idle } = await run(limiter, 2 ** 40, { ...spec, promotions: 0 });
   const base = limiter.counts === 'rss' ? idle.baselineRss + SLACK : idle.baselineAddressSpace + ADDRESS_SLACK;
   const { report: seen, note } = await run(limiter, base + ROOM, spec);
