@@ -8,7 +8,8 @@ import type { StormReport, StormServable, StormSpec } from './fixtures/memory-st
 
 const program = fileURLToPath(new URL('./fixtures/memory-storm.js', import.meta.url));
 const PROMOTIONS = 200;
-const DEADLINE_MS = 110_000;
+const WARMUP = 20;
+const DEADLINE_MS = 100_000;
 const MiB = 2 ** 20;
 /**
  * Room for the versions: one of each (1,105 MB by their estimates) and the largest that waits once more (240 MB). Two of
@@ -53,8 +54,8 @@ test(`a storm of ${PROMOTIONS} promotions under a memory limit`, {
 }, async (t) => {
   if (typeof limiter === 'string') return;
   const of = await servables();
-  const spec: StormSpec = { promotions: PROMOTIONS, seed: 7, servables: of };
-  const { report: idle } = await run(limiter, 2 ** 40, { ...spec, promotions: 0 });
+  const spec: StormSpec = { warmup: WARMUP, promotions: PROMOTIONS, seed: 7, servables: of };
+  const { report: idle } = await run(limiter, 2 ** 40, { ...spec, warmup: 6, promotions: 0 });
   const base = limiter.counts === 'rss' ? idle.baselineRss + SLACK : idle.baselineAddressSpace + ADDRESS_SLACK;
   const { report: seen, note } = await run(limiter, base + ROOM, spec);
   t.diagnostic(`${note}: ${JSON.stringify(seen)}`);
