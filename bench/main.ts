@@ -77,7 +77,8 @@ async function main(): Promise<number> {
   const skipped: Record<string, string> = {};
   const entries: Entry[] = [];
   for (const suite of chosen) {
-    if ((suite.models || suite.largeModels) && !onnxruntimeVersion()) skipped[suite.name] = 'onnxruntime-node is not installed';
+    if ((suite.models || suite.largeModels) && !onnxruntimeVersion())
+      skipped[suite.name] = 'onnxruntime-node is not installed';
     else for (const variant of suite.variants(options)) entries.push({ suite, variant });
   }
   const taking = entries.filter(({ variant }) => variant.name.includes(filter));

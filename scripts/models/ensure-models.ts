@@ -57,7 +57,7 @@ export async function ensureModels(options: EnsureModelsOptions): Promise<readon
 }
 
 /** The models whose size is chosen. */
-export type LargeModelName = 'large' | 'large_external' | 'large_lookup';
+export type LargeModelName = 'large' | 'large_external' | 'large_lookup' | 'large_whole' | 'large_pieces';
 
 /**
  * A large model of this size, beside those of other sizes. Makes it unless it is there; resolves with
