@@ -1,6 +1,7 @@
 import type { Suite } from '../suite.js';
 import { acquire } from './acquire.js';
 import { admission } from './admission.js';
+import { bake } from './bake.js';
 import { idle } from './idle.js';
 import { loadStorm } from './load-storm.js';
 import { metrics } from './metrics.js';
@@ -18,6 +19,7 @@ export const suites: readonly Suite[] = [
   admission,
   versionSwitch,
   standby,
+  bake,
   idle,
   onnxInference,
   onnxLoad,
