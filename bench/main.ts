@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
+import { ensureLargeModel } from '../scripts/models/ensure-models.js';
 import { type Entry, runTrials } from './harness.js';
 import { describeMachine, onnxruntimeVersion } from './machine.js';
 import { makeModels, modelsDirectory } from './models.js';
@@ -53,15 +54,21 @@ function progress(text: string): void {
   else if (text !== '') process.stderr.write(`${text}\n`);
 }
 
-async function makeModelsOf(entries: readonly Entry[], quick: boolean): Promise<void> {
-  const names = new Set(entries.flatMap(({ suite }) => suite.models ?? []));
+async function makeModelsOf(entries: readonly Entry[], options: TrialOptions): Promise<void> {
+  const taking = [...new Set(entries.map(({ suite }) => suite))];
+  const names = new Set(taking.flatMap((suite) => suite.models ?? []));
   let last = 0;
-  if (names.size === 0) return;
-  await makeModels([...names], quick, (text) => {
-    if (performance.now() - last < 500) return;
-    last = performance.now();
-    progress(text);
-  });
+  if (names.size > 0) {
+    await makeModels([...names], options.quick, (text) => {
+      if (performance.now() - last < 500) return;
+      last = performance.now();
+      progress(text);
+    });
+  }
+  for (const { name, megabytes } of taking.flatMap((suite) => suite.largeModels?.(options) ?? [])) {
+    progress(`making model ${name} of ${megabytes} MB`);
+    await ensureLargeModel(options.models, megabytes, name);
+  }
 }
 
 async function main(): Promise<number> {
@@ -70,7 +77,8 @@ async function main(): Promise<number> {
   const skipped: Record<string, string> = {};
   const entries: Entry[] = [];
   for (const suite of chosen) {
-    if (suite.models && !onnxruntimeVersion()) skipped[suite.name] = 'onnxruntime-node is not installed';
+    if ((suite.models || suite.largeModels) && !onnxruntimeVersion())
+      skipped[suite.name] = 'onnxruntime-node is not installed';
     else for (const variant of suite.variants(options)) entries.push({ suite, variant });
   }
   const taking = entries.filter(({ variant }) => variant.name.includes(filter));
@@ -82,7 +90,7 @@ async function main(): Promise<number> {
   }
   const machine = describeMachine();
   process.stderr.write(`${machineBlock(machine)}\n`);
-  await makeModelsOf(taking, quick);
+  await makeModelsOf(taking, options);
   const results = await runTrials(taking, trials, options, ({ suite, variant }, done, total) =>
     progress(`[${done + 1}/${total}] ${suite.name}: ${variant.name}`),
   );

@@ -1,4 +1,5 @@
 // The words of the benchmarks: a suite has variants, a trial of a variant answers figures.
+import type { LargeModelName } from '../scripts/models/ensure-models.js';
 
 /** What a trial is told. */
 export interface TrialOptions {
@@ -33,6 +34,12 @@ export interface Variant {
   run(options: TrialOptions): Promise<Measured> | Measured;
 }
 
+/** A large model of a certain size. */
+export interface LargeModel {
+  readonly name: LargeModelName;
+  readonly megabytes: number;
+}
+
 /** Variants that answer the same question. */
 export interface Suite {
   readonly name: string;
@@ -40,4 +47,6 @@ export interface Suite {
   variants(options: TrialOptions): readonly Variant[];
   /** Models that must have been made, see models.ts. */
   readonly models?: readonly string[];
+  /** Sizes, in MB, of further large models; ensureLargeModel() finds them. */
+  readonly largeModels?: (options: TrialOptions) => readonly LargeModel[];
 }

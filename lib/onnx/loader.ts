@@ -5,6 +5,7 @@ import type { ResourceAllocation } from '../resources/types.js';
 import type { LoadContext, Loader } from '../types.js';
 import { withCudaReservation } from './cuda-provider.js';
 import { loadSession } from './engine.js';
+import { estimateMemory } from './model-memory.js';
 import { modelBytes, resolveModel } from './model-path.js';
 import { type CheckedOptions, checkLoaderOptions, toWarmup } from './options.js';
 import { findRuntime } from './runtime.js';
@@ -17,11 +18,6 @@ const UNLOAD_THREADS = Symbol.for('aspired.unloadThreads');
 /** How many GPUs the manager accounts: in the argument of estimateResources. */
 const NUM_GPUS = Symbol.for('aspired.numGpus');
 
-/**
- * Main memory over the size of the files. Peak of a load with the heap settings of native/engine/heap.h, models of 100 to
- * 512 MB: 1.02 to 1.17. What is loaded stays below.
- */
-const MEMORY_PER_BYTE = 1.2;
 /**
  * Device memory of the CUDA execution provider: the weights, and what its context and libraries take. NOT measured: no GPU
  * was at hand. The reservation also limits the provider's arena, and what was really taken corrects the next estimate.
@@ -77,13 +73,12 @@ export function onnxLoader(path: string, options: OnnxLoaderOptions = {}): Loade
   }
 
   async function estimateResources(context?: unknown): Promise<ResourceAllocation> {
-    const bytes = await modelBytes(path);
-    const ram = Math.ceil(bytes * MEMORY_PER_BYTE);
+    const ram = await estimateMemory(path);
     const cuda = checked.request.executionProviders.find(({ name }) => name === 'cuda');
     // Where no GPU is accounted there is nothing to reserve.
     if (!cuda || !(Number(threadsIn(context, NUM_GPUS)) > 0)) return { ram };
     const given = cuda.options.find(([key]) => key === 'device_id')?.[1];
-    const memory = Math.ceil(bytes * DEVICE_MEMORY_PER_BYTE) + DEVICE_MEMORY_BASE;
+    const memory = Math.ceil((await modelBytes(path)) * DEVICE_MEMORY_PER_BYTE) + DEVICE_MEMORY_BASE;
     return { ram, cuda: [given === undefined ? { memory } : { device: Number(given), memory }] };
   }
 

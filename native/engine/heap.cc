@@ -18,7 +18,7 @@ void FixHeapThresholds() {
                              "GLIBC_TUNABLES"}) {
       if (std::getenv(name) != nullptr) return;
     }
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);
     mallopt(M_TRIM_THRESHOLD, 2 << 20);
   });
 }

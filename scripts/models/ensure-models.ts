@@ -20,9 +20,9 @@ export interface ModelProgress {
 export interface EnsureModelsOptions {
   /** Directory that gets one directory per model: `<out>/<name>/<version>/model.onnx`. */
   readonly out: string;
-  /** Names of the models; all when not given. */
+  /** Names of the models; when not given all but those that are made on demand. */
   readonly only?: readonly string[];
-  /** Size of the model `large` in MB; 300 when not given. */
+  /** Size of the models `large…` in MB; 300 when not given. */
   readonly largeMb?: number;
   readonly onProgress?: (progress: ModelProgress) => void;
 }
@@ -56,6 +56,23 @@ export async function ensureModels(options: EnsureModelsOptions): Promise<readon
   return made;
 }
 
+/** The models whose size is chosen. */
+export type LargeModelName = 'large' | 'large_external' | 'large_lookup' | 'large_whole' | 'large_pieces';
+
+/**
+ * A large model of this size, beside those of other sizes. Makes it unless it is there; resolves with
+ * the path of its file.
+ */
+export async function ensureLargeModel(
+  out: string,
+  megabytes: number,
+  name: LargeModelName = 'large',
+): Promise<string> {
+  const directory = join(out, `${megabytes}-mb`);
+  await ensureModels({ out: directory, only: [name], largeMb: megabytes });
+  return modelPath(directory, name);
+}
+
 /** Path of a model file that {@link ensureModels} wrote. */
 export function modelPath(out: string, name: string, version = 1): string {
   return join(out, name, String(version), 'model.onnx');
@@ -68,7 +85,7 @@ export function defaultModelsDirectory(): string {
 
 function chooseRecipes(only: readonly string[] | undefined): readonly Recipe[] {
   const recipes = allRecipes();
-  if (!only) return [...recipes.values()];
+  if (!only) return [...recipes.values()].filter(({ onDemand }) => !onDemand);
   return only.map((name) => {
     const recipe = recipes.get(name);
     if (!recipe) throw new Error(`No model is called ${name}; there are ${[...recipes.keys()].join(', ')}`);

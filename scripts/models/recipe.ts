@@ -4,7 +4,7 @@ import type { Message } from './protobuf.js';
 
 /** What the sizes of the models depend on. */
 export interface RecipeOptions {
-  /** Size of the model `large`, in MB (10^6 bytes). */
+  /** Size of the models `large…`, in MB (10^6 bytes). */
   readonly largeMb: number;
 }
 
@@ -21,6 +21,8 @@ export interface Recipe {
   readonly purpose: string;
   /** True when the files depend on `largeMb`. */
   readonly usesLargeMb?: boolean;
+  /** True for one that is made only when it is named. */
+  readonly onDemand?: boolean;
   files(options: RecipeOptions): readonly RecipeFile[];
 }
 

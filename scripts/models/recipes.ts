@@ -9,7 +9,7 @@ import { testRecipes } from './test-recipes.js';
 
 /** All recipes, by name. */
 export function allRecipes(): ReadonlyMap<string, Recipe> {
-  const recipes = [digits, large, mlp, ...testRecipes()];
+  const recipes = [digits, large, ...largeVariants, mlp, ...testRecipes()];
   return new Map(recipes.map((recipe) => [recipe.name, recipe]));
 }
 
@@ -38,6 +38,30 @@ const large: Recipe = {
   usesLargeMb: true,
   files: ({ largeMb }) => [onnxFile(1, () => largeModel(largeMb))],
 };
+
+/** As large as large, in other shapes. */
+const largeVariants: readonly Recipe[] = [
+  {
+    ...onDemand('large_external', 'large, with its weights in the file weights.bin beside it'),
+    files: ({ largeMb }) => externalFiles(largeMb),
+  },
+  {
+    ...onDemand('large_lookup', 'tables of 2048 rows of 2048: y = the sum of their rows x; runs take microseconds'),
+    files: ({ largeMb }) => [onnxFile(1, () => lookupModel(squares(largeMb, LARGE_WIDTH)))],
+  },
+  {
+    ...onDemand('large_whole', 'one table, with as many rows of 2048 as it takes'),
+    files: ({ largeMb }) => [onnxFile(1, () => lookupModel([weights(0, rowsOf(largeMb), LARGE_WIDTH)]))],
+  },
+  {
+    ...onDemand('large_pieces', 'a stack of 256x256 products'),
+    files: ({ largeMb }) => [onnxFile(1, () => largeModel(largeMb, 256))],
+  },
+];
+
+function onDemand(name: string, purpose: string): Pick<Recipe, 'name' | 'purpose' | 'usesLargeMb' | 'onDemand'> {
+  return { name, purpose, usesLargeMb: true, onDemand: true };
+}
 
 const mlp: Recipe = {
   name: 'mlp_4x256',
@@ -132,9 +156,58 @@ function dense(
   return { nodes, initializers, output };
 }
 
-function largeModel(megabytes: number): OnnxModel {
-  const width = 2048;
+const LARGE_WIDTH = 2048;
+
+function weights(index: number, rows: number, columns: number): Initializer & { readonly data: LazyBytes } {
+  return {
+    name: `w${index}`,
+    type: 'float32',
+    dims: [rows, columns],
+    data: randomWeights(rows, columns, index + 1),
+  };
+}
+
+/** Square matrices w0, w1, ... of as many megabytes in all. */
+function squares(megabytes: number, width: number): ReturnType<typeof weights>[] {
   const count = Math.max(1, Math.round((megabytes * 1e6) / (width * width * 4)));
+  return Array.from({ length: count }, (_, i) => weights(i, width, width));
+}
+
+function rowsOf(megabytes: number): number {
+  return Math.round((megabytes * 1e6) / (LARGE_WIDTH * 4));
+}
+
+function externalFiles(megabytes: number): readonly RecipeFile[] {
+  const matrices = squares(megabytes, LARGE_WIDTH);
+  const data = matrices.map((matrix) => matrix.data);
+  const length = LARGE_WIDTH * LARGE_WIDTH * 4;
+  const initializers = matrices.map((matrix, i) => ({
+    ...matrix,
+    data: { external: 'weights.bin', offset: i * length, length },
+  }));
+  return [
+    onnxFile(1, () => ({ ...largeModel(megabytes), name: 'large_external', initializers })),
+    { path: '1/weights.bin', make: () => ({ length: length * data.length, parts: data }) },
+  ];
+}
+
+function lookupModel(tables: readonly Initializer[]): OnnxModel {
+  const rows = tables.map(({ name }) => `rows_${name}`);
+  return {
+    name: 'large_lookup',
+    inputs: [{ name: 'x', type: 'int64', shape: ['batch'] }],
+    outputs: [{ name: 'y', type: 'float32', shape: ['batch', LARGE_WIDTH] }],
+    nodes: [
+      ...tables.map(({ name }, i) => ({ op: 'Gather', inputs: [name, 'x'], outputs: [rows[i] as string] })),
+      { op: 'Sum', inputs: rows, outputs: ['y'] },
+    ],
+    initializers: tables,
+  };
+}
+
+function largeModel(megabytes: number, width = LARGE_WIDTH): OnnxModel {
+  const initializers = squares(megabytes, width);
+  const count = initializers.length;
   return {
     name: 'large',
     inputs: [{ name: 'x', type: 'float32', shape: ['batch', width] }],
@@ -144,25 +217,20 @@ function largeModel(megabytes: number): OnnxModel {
       inputs: [i === 0 ? 'x' : `h${i - 1}`, `w${i}`],
       outputs: [i === count - 1 ? 'y' : `h${i}`],
     })),
-    initializers: Array.from({ length: count }, (_, i) => ({
-      name: `w${i}`,
-      type: 'float32' as const,
-      dims: [width, width],
-      data: randomWeights(width, i + 1),
-    })),
+    initializers,
   };
 }
 
-/** A square matrix that keeps the size of what it is multiplied with about the same. */
-function randomWeights(width: number, seed: number): LazyBytes {
+/** A matrix that, when it is square, keeps the size of what it is multiplied with about the same. */
+function randomWeights(rows: number, columns: number, seed: number): LazyBytes {
   const rowsPerChunk = 128;
   return {
-    length: width * width * 4,
+    length: rows * columns * 4,
     *chunks() {
       const random = new Random(seed);
-      for (let row = 0; row < width; row += rowsPerChunk) {
-        const chunk = new Float32Array(width * rowsPerChunk);
-        random.fill(chunk, Math.sqrt(3 / width));
+      for (let row = 0; row < rows; row += rowsPerChunk) {
+        const chunk = new Float32Array(columns * Math.min(rowsPerChunk, rows - row));
+        random.fill(chunk, Math.sqrt(3 / columns));
         yield new Uint8Array(chunk.buffer);
       }
     },
