@@ -263,6 +263,7 @@ std::optional<TimePoint> BasicManager::NextDue() const {
 }
 
 void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
+  if (standbys_.empty() && !m->load_options.frees_own) return;
   const ResourceAllocation& request = m->account->requested;
   ResourceAllocation freed = ledger_->leaving();
   // What leaves already is enough, once it is gone.
