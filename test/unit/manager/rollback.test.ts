@@ -300,6 +300,7 @@ test('one bad version after another goes back to the same good one, with a stand
 test('a standby that comes back needs no bake', async (t) => {
   const m = start(t, { standby: { versions: 1 }, bake: { for: 20, maxErrorRate: 0 } });
   await m.aspire('m', one(1, good(1)));
+  await m.aspire('other', one(1, good(1)));
   await m.aspire('m', one(2, good(2)));
   m.manager.setServableOptions('m', { bake: LONG });
   const { versions } = await m.aspire('m', one(1, good(1)));
