@@ -100,7 +100,10 @@ test("'resource-preserving': should the new version fail, the last good one is l
   const bad = taking(60, new FailingLoader(2));
   const { versions } = await m.aspire('m', one(2, bad));
   coded('ERR_LOAD_FAILED')(versions[0]?.error);
-  await m.until(m.manager.waitUntilServablesReachState([{ name: 'm', version: 1 }], 'Available'), 'the last good one');
+  await m.until(
+    eventually(() => m.available().includes('m/1'), 'the last good one'),
+    'the last good one',
+  );
   assert.deepEqual([m.resolve('m'), old.loads, old.unloads, bad.attempts], ['m/1', 2, 1, 1]);
   const states = m.events.statesOf('m', 1);
   assert.deepEqual(states.slice(0, 5), ['Start', 'Loading', 'Available', 'Unloading', 'End']);
@@ -117,7 +120,10 @@ test('a fallback that is aspired to stays, with its own loader', async (t) => {
   const old = taking(60, new AgainLoader('old'));
   await m.aspire('m', one(1, old));
   await m.aspire('m', one(2, taking(60, new FailingLoader(2))));
-  await m.until(m.manager.waitUntilServablesReachState([{ name: 'm', version: 1 }], 'Available'), 'the last good one');
+  await m.until(
+    eventually(() => m.available().includes('m/1'), 'the last good one'),
+    'the last good one',
+  );
   const unused = taking(60, new CountingLoader(1));
   await m.aspire('m', one(1, unused));
   assert.deepEqual([old.loads, old.unloads, unused.loads], [2, 1, 0]);
