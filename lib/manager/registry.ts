@@ -25,6 +25,8 @@ export class VersionEntry {
   readonly token: number;
   open = false;
   aspired = true;
+  /** What a label named before it named this. */
+  labelledBefore: VersionEntry | undefined = undefined;
 
   constructor(registry: Registry, id: ServableId, token: number, servable: unknown) {
     this.servable = servable;
@@ -100,15 +102,26 @@ export class Stream {
     this.bindLabels();
   }
 
+  // A label whose version is aspired to and not available (not yet, or not any more, because it failed its bake) has the
+  // last entry that it was bound to and that is still open.
   private bindLabels(): void {
     if (!this.labels) return;
     this.bound ??= new Map();
-    for (const [label, entry] of this.bound) {
-      if (!entry.open || !this.labels.has(label)) this.bound.delete(label);
-    }
+    for (const label of this.bound.keys()) if (!this.labels.has(label)) this.bound.delete(label);
     for (const [label, version] of this.labels) {
+      const now = this.bound.get(label);
       const entry = this.find(version);
-      if (entry) this.bound.set(label, entry);
+      if (entry && entry !== now) {
+        this.bound.set(label, entry);
+        if (now?.open) {
+          entry.labelledBefore = now;
+          now.labelledBefore = undefined; // no chain
+        }
+      } else if (!entry && now && !now.open) {
+        const before = this.isAspired(version) ? now.labelledBefore : undefined;
+        if (before?.open) this.bound.set(label, before);
+        else this.bound.delete(label);
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 // Estimates, reservations and standbys of BasicManager: who may load now.
 #include <algorithm>
 #include <cassert>
+#include <limits>
 #include <utility>
 
 #include "core/basic_manager.h"
@@ -10,11 +11,6 @@ namespace aspired {
 namespace {
 
 using Phase = ResourceAccount::Phase;
-
-// A reading this old still decides: a load takes longer to fill its memory.
-constexpr std::chrono::milliseconds kFreshReading{20};
-// How often memory is read while loads wait, for what others give back.
-constexpr std::chrono::milliseconds kReadingInterval{100};
 
 bool ShareADevice(const ResourceAllocation& a, const ResourceAllocation& b) {
   for (const auto& x : a.entries) {
@@ -81,7 +77,7 @@ void BasicManager::OnEstimated(const ManagedPtr& m, EstimateOutcome outcome) {
       OnEstimateFailedLocked(m, std::move(outcome));
     } else {
       m->estimated = true;
-      m->account = std::make_unique<ResourceAccount>();
+      m->account = ResourceAccount::For(m->id().name);
       m->account->estimated =
           ledger_->util().Normalize(std::move(outcome.estimate));
       EnqueueLoadLocked(m);
@@ -124,7 +120,7 @@ void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
     return !ledger_->Verify({{entry}}).ok();
   });
   if (request.empty()) return load_queue_.PushFree(key, m);
-  if (m->account == nullptr) m->account = std::make_unique<ResourceAccount>();
+  if (m->account == nullptr) m->account = ResourceAccount::For(m->id().name);
   m->account->requested = std::move(request);
   m->waiting = true;
   load_queue_.PushWaiting(key, m);
@@ -154,10 +150,12 @@ class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
     return Admission::kWaits;
   }
   bool FitsAtRest(const ManagedPtr& m) override {
-    return manager_.ledger_->FitsAtRest(m->account->requested);
+    // One that has ended waits for nothing, though it is still in the queue.
+    return m->waiting && manager_.ledger_->FitsAtRest(m->account->requested);
   }
   bool Compete(const ManagedPtr& a, const ManagedPtr& b) override {
-    return ShareADevice(a->account->requested, b->account->requested);
+    return a->waiting && b->waiting &&
+           ShareADevice(a->account->requested, b->account->requested);
   }
   void Drop(ManagedPtr m) override {
     if (!IsTerminal(m->harness.state())) {
@@ -185,10 +183,24 @@ void BasicManager::AdmitLoadsLocked() {
   Judge judge(this);
   while (!stopped_ && loads_under_way_ < load_threads_->concurrency()) {
     const bool look = load_queue_.has_waiting() && ReadingIsFreshLocked();
+    const bool looks = look && load_queue_.wants_look(now);
+    const bool all = load_queue_.changed();
     auto next = load_queue_.Take(look, now, judge);
+    if (looks) NoteLookLocked(all);
     if (!next) break;
     StartLoadLocked(*next);
   }
+}
+
+// All that wait were looked at with what is available now, or only newcomers.
+void BasicManager::NoteLookLocked(bool all) {
+  std::vector<uint64_t> available = ledger_->AvailableBytes();
+  if (!all && !looked_with_.empty()) {
+    for (size_t i = 0; i < available.size(); ++i) {
+      available[i] = std::min(available[i], looked_with_[i]);
+    }
+  }
+  looked_with_ = std::move(available);
 }
 
 void BasicManager::StartLoadLocked(const ManagedPtr& m) {
@@ -207,59 +219,6 @@ void BasicManager::StartLoadLocked(const ManagedPtr& m) {
   assert(s.ok());
   ++loads_under_way_;
   DispatchLocked(m, Work::kLoad);
-}
-
-bool BasicManager::ReadingIsFreshLocked() const {
-  if (options_.meter == nullptr) return true;
-  return observed_at_ && options_.clock->Now() - *observed_at_ < kFreshReading;
-}
-
-void BasicManager::ObserveMemory() {
-  if (!ledger_ || options_.meter == nullptr) return;
-  uint64_t measurements = 0;
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    const TimePoint now = options_.clock->Now();
-    const bool due = load_queue_.has_waiting() && !ReadingIsFreshLocked() &&
-                     (load_queue_.wants_look(now) || !observed_at_ ||
-                      now - *observed_at_ >= kReadingInterval);
-    if (stopped_ || (!due && !ledger_->wants_reading())) return;
-    measurements = measurements_;
-  }
-  const auto readings = options_.meter->Read();
-  std::lock_guard<std::mutex> lock(mu_);
-  ObserveLocked(readings, measurements);
-}
-
-void BasicManager::ObserveLocked(const std::vector<DeviceReading>& readings,
-                                 uint64_t measurements) {
-  if (ledger_->Observe(readings)) MemoryChangedLocked();
-  if (measurements == measurements_) {
-    observed_at_ = options_.clock->Now();
-  } else {
-    observed_at_.reset();
-  }
-}
-
-// What was measured just now is not promised any more, and is not in a reading
-// from before: together they would show more room than there is.
-void BasicManager::ReadingIsStaleLocked() {
-  ++measurements_;
-  observed_at_.reset();
-}
-
-std::optional<TimePoint> BasicManager::NextDue() const {
-  std::lock_guard<std::mutex> lock(mu_);
-  std::optional<TimePoint> due;
-  if (!retries_.empty()) due = retries_.begin()->first;
-  const auto earliest = [&due](std::optional<TimePoint> other) {
-    if (other && (!due || *other < *due)) due = other;
-  };
-  earliest(load_queue_.hold_until());
-  if (options_.meter && load_queue_.has_waiting() && !stopped_) {
-    earliest(observed_at_.value_or(options_.clock->Now()) + kReadingInterval);
-  }
-  return due;
 }
 
 void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
@@ -292,67 +251,24 @@ void BasicManager::ReleaseLocked(const ManagedPtr& m) {
   const bool held = !m->account->reserved.empty();
   ledger_->Release(m->account.get());
   m->account.reset();
+  // One that waited is still in the queue: a look takes it out.
+  if (waited) look_at_all_ = true;
   if (held || waited) MemoryChangedLocked();
 }
 
 void BasicManager::MemoryChangedLocked() {
+  if (!ledger_) return;  // nobody waits
   ++memory_changes_;
-  load_queue_.NotifyChange();
+  // What did not fit into as much as there is now need not be looked at again,
+  // and there may be thousands.
+  const std::vector<uint64_t> available = ledger_->AvailableBytes();
+  bool more = std::exchange(look_at_all_, false) || looked_with_.empty();
+  for (size_t i = 0; i < looked_with_.size(); ++i) {
+    more |= available[i] > looked_with_[i];
+  }
+  if (more) load_queue_.NotifyChange();
   if (!load_queue_.has_waiting() || !options_.wake) return;
   effects_.Push([wake = options_.wake] { wake(); });
-}
-
-// --------------------------------------------------------------- measurement
-
-uint64_t BasicManager::ReadSelfRam() const {
-  return options_.meter == nullptr || !ledger_ ? 0
-                                               : options_.meter->ReadSelfRam();
-}
-
-void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
-                                   uint64_t self_ram) {
-  if (!ledger_ || options_.meter == nullptr) return;
-  ReadingIsStaleLocked();
-  if (work == Work::kUnload) {
-    if (m->account) ledger_->BeginUnload(m->account.get(), self_ram);
-    return;
-  }
-  if (!m->account) m->account = std::make_unique<ResourceAccount>();
-  ledger_->BeginLoad(m->account.get(), self_ram);
-}
-
-void BasicManager::EndLoadLocked(const ManagedPtr& m, uint64_t self_ram) {
-  ReadingIsStaleLocked();
-  if (!m->account) return;
-  ledger_->EndLoad(m->account.get(), self_ram);
-  // What it did not take of its reservation may not be what was seen as used.
-  if (options_.meter && !m->account->reserved.empty()) MemoryChangedLocked();
-}
-
-void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
-  if (!m->account) return;
-  ResourceAccount& account = *m->account;
-  ledger_->SetPhase(&account, Phase::kResident);
-  const int64_t ram = account.measured.empty() ? 0 : account.measured[0];
-  if (account.exclusive && ram > 0) {
-    footprints_.Learn(
-        {m->id().name, kMain,
-         ledger_->util().GetQuantity({kMain, 0, kRam}, account.estimated),
-         static_cast<uint64_t>(ram)});
-  }
-  // Most versions of a process with many are small and say nothing: they pay
-  // for no account.
-  const bool trivial = account.reserved.empty() && account.estimated.empty() &&
-                       ram < static_cast<int64_t>(Footprints::kNoiseBytes) / 8;
-  if (!trivial) return;
-  ledger_->Release(&account);
-  m->account.reset();
-}
-
-void BasicManager::EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram) {
-  ReadingIsStaleLocked();
-  if (m->account) ledger_->EndUnload(m->account.get(), self_ram);
-  ReleaseLocked(m);
 }
 
 // ------------------------------------------------------------------- standbys
@@ -364,7 +280,8 @@ void BasicManager::DrainedLocked(const ManagedPtr& m) {
   }
   m->standby = true;
   standbys_.push_back(m);
-  MemoryChangedLocked();  // it can go now, if it must
+  look_at_all_ = true;  // it can go now, if it must
+  MemoryChangedLocked();
   if (options_.on_standby) {
     effects_.Push(
         [told = options_.on_standby, id = m->id(),
@@ -408,6 +325,7 @@ void BasicManager::SetLimits(const std::vector<uint64_t>& limits) {
   std::lock_guard<std::mutex> lock(mu_);
   if (!ledger_) return;
   ledger_->SetLimits(limits);
+  look_at_all_ = true;
   MemoryChangedLocked();
   AdmitLoadsLocked();
 }
@@ -437,10 +355,14 @@ bool BasicManager::FitsWithout(const ServableId& id,
   return ledger_->Fits(m->account->requested, freed);
 }
 
-void BasicManager::SetLoadRetries(const ServableId& id, int max_retries) {
+void BasicManager::GiveRoom(const ServableId& id) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
-  if (m != nullptr) m->load_options.max_num_load_retries = max_retries;
+  if (m == nullptr || !m->waiting) return;
+  m->load_options.max_num_load_retries = 0;
+  const AdmissionKey before{m->load_options.priority, m->age};
+  m->load_options.priority = std::numeric_limits<int>::max();
+  load_queue_.Prefer(before, {m->load_options.priority, m->age});
 }
 
 void BasicManager::SetFreesOwn(const ServableId& id, bool frees_own) {
@@ -448,7 +370,9 @@ void BasicManager::SetFreesOwn(const ServableId& id, bool frees_own) {
   ManagedPtr m = FindLocked(id);
   if (m == nullptr || m->load_options.frees_own == frees_own) return;
   m->load_options.frees_own = frees_own;
-  if (m->waiting) MemoryChangedLocked();
+  if (!m->waiting) return;
+  look_at_all_ = true;
+  MemoryChangedLocked();
 }
 
 std::unique_ptr<Loader> BasicManager::RenewLoader(const ServableId& id) {

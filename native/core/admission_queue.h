@@ -10,6 +10,9 @@
 // then 2 s, 4 s, ... up to kMaxHold, should it take several. (Without the time
 // limit a version that drains for ever, because a handle leaked, would stop
 // all others; without the growth, gaps in the memory could stay too short.)
+// When it would not fit even then, the same after kMaxOvertakenFar, with holds
+// up to kMaxFarHold: what is resident may change hands faster than it loads or
+// leaves, and what can only be had from an operator must not cost others more.
 // That is EASY backfilling of batch schedulers, for jobs of unknown length.
 //
 // Cost: what needs no memory is O(log n). What waits for memory is looked at
@@ -53,7 +56,9 @@ template <typename Item>
 class AdmissionQueue {
  public:
   static constexpr int kMaxOvertaken = 8;
+  static constexpr int kMaxOvertakenFar = 64;
   static constexpr std::chrono::seconds kFirstHold{1};
+  static constexpr std::chrono::seconds kMaxFarHold{8};
   static constexpr std::chrono::seconds kMaxHold{600};
 
   // What the queue asks about its items.
@@ -78,8 +83,21 @@ class AdmissionQueue {
     fresh_.insert(key);
   }
 
+  // One that waits changes its place, and is held as if it had been overtaken
+  // too often already.
+  void Prefer(AdmissionKey from, AdmissionKey to) {
+    auto node = waiting_.extract(from);
+    if (node.empty()) return;
+    node.key() = to;
+    node.mapped().overtaken = kMaxOvertaken;
+    waiting_.insert(std::move(node));
+    fresh_.erase(from);
+    fresh_.insert(to);
+  }
+
   // More may fit than before.
   void NotifyChange() { changed_ = true; }
+  bool changed() const { return changed_; }
   bool has_waiting() const { return !waiting_.empty(); }
   bool has_free() const { return !free_.empty(); }
   // Take() may have an answer about what waits for memory.
@@ -224,9 +242,11 @@ class AdmissionQueue {
     Waiting& first = head.second;
     if (first.overtaken < kMaxOvertaken) return true;
     if (!judge.Compete(other.second.item, first.item)) return true;
-    if (!judge.FitsAtRest(first.item)) return true;
+    const bool near = judge.FitsAtRest(first.item);
+    if (!near && first.overtaken < kMaxOvertakenFar) return true;
     if (!hold_ || !(hold_->key == head.first)) {
-      hold_ = Hold{head.first, now + first.hold};
+      const Duration most = near ? kMaxHold : kMaxFarHold;
+      hold_ = Hold{head.first, now + std::min(first.hold, most)};
     }
     return false;
   }

@@ -116,6 +116,7 @@ Status AspiredVersionsManager::SetAspiredVersions(
     PushIntentLocked(stream, &next);
     // Without a successor there is nothing to go back from.
     if (versions.empty()) DisposeLocked(std::move(stream.fallback));
+    ProveLocked(stream);
     for (auto& [version, record] : stream.records) {
       if (next.contains(version)) continue;
       if (versions.empty()) record.fallback = false;
@@ -319,6 +320,7 @@ void AspiredVersionsManager::ReplaceLocked(Stream& stream, Record& record,
                                            const BasicManager::Snapshot& now,
                                            Transition& transition) {
   const ServableId id{stream.name, item.version};
+  record.baking = false;
   if (record.successor) DisposeLocked(std::move(record.successor->loader));
   record.successor = std::make_unique<Successor>(
       Successor{std::move(item.loader), std::move(item.error)});

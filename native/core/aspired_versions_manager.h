@@ -21,13 +21,12 @@
 //   is in a load attempt         it is cancelled, and never visible
 //   is resident                  the policy decides when it goes
 //
-// Memory. When an aspired version waits for memory and the intent of its stream
-// says so, the old ones are unloaded first; should it then fail, the last good
-// one is loaded again. A version that is dropped may stay as a standby. With a
-// bake, the old version stays until the new one has proved itself.
+// Memory. When an aspired version waits for memory, the old ones of its stream
+// may be unloaded first, and the last good one loaded again if it fails. One
+// that is dropped may stay as a standby, or until its successor has baked.
 //
-// A version that failed for good is tried again as a new incarnation after a
-// growing pause, for as long as it is aspired.
+// A version that failed for good is tried again, as a new incarnation, after a
+// growing pause for as long as it is aspired.
 //
 // Threads. With an interval > 0 the loop has a thread of its own
 // ("aspired-manage"), which sleeps until something changes, a retry is due, or
@@ -36,9 +35,8 @@
 // decision is external (a policy or an order given by another language) are
 // handed to Options::decide, which answers with PerformActions().
 //
-// Thread-safe. No lock is held during any call out. Create() because the loop's
-// thread shares the manager. Close() before the last owner goes, or Terminate()
-// when there is no time; the destructor terminates.
+// Thread-safe. No lock is held during any call out. Close() before the last
+// owner goes, or Terminate() when there is no time; the destructor terminates.
 //
 // Source: TensorFlow Serving, core/aspired_versions_manager.h. There a list is
 // postponed while a version in it is being unloaded, one action is taken per
@@ -143,8 +141,7 @@ class AspiredVersionsManager
   // second Close() is an error.
   Status Close(Duration drain_timeout, CloseDone done);
   // Ends the threads without waiting for loads: for an environment that dies.
-  // Nothing is unloaded, no `done` is called. Waits at most `wait` for the
-  // loop.
+  // Nothing is unloaded, no `done` called. Waits at most `wait` for the loop.
   void Terminate(Duration wait);
   // Joins the loop's thread. REQUIRES: `done` of Close() was called.
   void Join();
@@ -194,6 +191,8 @@ class AspiredVersionsManager
     bool dirty = false;       // in dirty_
     bool reconciled = false;  // in reconcile_
   };
+
+  using Snapshots = std::vector<AspiredServableStateSnapshot>;
 
   explicit AspiredVersionsManager(Options options);
   void Start();
@@ -253,6 +252,10 @@ class AspiredVersionsManager
 
   // Of bake.cc.
   bool BakesLocked(const Stream& stream) const;
+  void ProveLocked(Stream& stream);
+  Snapshots::iterator UnprovenInsteadLocked(const Stream& stream,
+                                            Snapshots& snapshots,
+                                            Snapshots::iterator chosen) const;
   void UpdateBakeLocked(Stream& stream);
   // Whether a bake needs what the action would unload.
   bool IsKeptLocked(const ServableAction& action);

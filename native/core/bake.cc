@@ -3,6 +3,7 @@
 //
 // The core keeps the old version and knows how to go back. Whether the new one
 // is good is judged by whoever counts its requests.
+#include <algorithm>
 #include <utility>
 
 #include "core/aspired_versions_manager.h"
@@ -30,6 +31,35 @@ std::optional<int64_t> AspiredVersionsManager::LastGoodLocked(
     }
   }
   return best;
+}
+
+// Versions that are there before there is anything to go back to need no bake:
+// said before a list drops them, which may be before the next round.
+void AspiredVersionsManager::ProveLocked(Stream& stream) {
+  if (!BakesLocked(stream) || LastGoodLocked(stream)) return;
+  for (const auto& [version, state] : basic_->GetStates(stream.name)) {
+    Record& record = stream.records.at(version);
+    if (record.aspired && !record.baking && state == HarnessState::kReady) {
+      record.baked = true;
+    }
+  }
+}
+
+// A policy that lets one of several old versions go does not know which of them
+// has proved itself: that one stays.
+AspiredVersionsManager::Snapshots::iterator
+AspiredVersionsManager::UnprovenInsteadLocked(
+    const Stream& stream, Snapshots& snapshots,
+    Snapshots::iterator chosen) const {
+  if (!BakesLocked(stream) || !stream.records.at(chosen->version).baked) {
+    return chosen;
+  }
+  const auto other =
+      std::find_if(snapshots.begin(), snapshots.end(), [&](const auto& s) {
+        return !s.is_aspired && s.state == HarnessState::kReady &&
+               !stream.records.at(s.version).baked;
+      });
+  return other == snapshots.end() ? chosen : other;
 }
 
 void AspiredVersionsManager::UpdateBakeLocked(Stream& stream) {

@@ -140,8 +140,9 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
       const std::string& name) const;
   size_t num_managed() const;
 
-  // Of a load that has been requested.
-  void SetLoadRetries(const ServableId& id, int max_retries);
+  // Room was made for this load, at the cost of versions that served: it comes
+  // before all others, and gets one attempt. REQUIRES: it waits for memory.
+  void GiveRoom(const ServableId& id);
   void SetFreesOwn(const ServableId& id, bool frees_own);
   // Null when there is none that makes it again.
   std::unique_ptr<Loader> RenewLoader(const ServableId& id);
@@ -228,10 +229,9 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void ReleaseLocked(const ManagedPtr& m);
   // What waits for memory is to be looked at again.
   void MemoryChangedLocked();
-  // Of a time when `measurements_` was as given.
-  void ObserveLocked(const std::vector<DeviceReading>& readings,
-                     uint64_t measurements);
-  void ReadingIsStaleLocked();
+  void ObserveLocked(const ResourceLedger::Mark& mark,
+                     const std::vector<DeviceReading>& readings);
+  void NoteLookLocked(bool all);
   void BeginWorkLocked(const ManagedPtr& m, Work work, uint64_t self_ram);
   void EndLoadLocked(const ManagedPtr& m, uint64_t self_ram);
   // After EndLoadLocked(), of a load that succeeded.
@@ -274,9 +274,12 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   std::deque<ManagedPtr> standbys_;  // oldest first
   std::optional<ResourceLedger> ledger_;
   Footprints footprints_;
-  std::optional<TimePoint> observed_at_;  // none: the last reading is stale
-  uint64_t measurements_ = 0;             // of loads and unloads, at either end
-  uint64_t memory_changes_ = 1;           // see MemoryChangedLocked()
+  std::optional<TimePoint> observed_at_;
+  bool reading_wanted_ = false;  // by what waits: memory may have come back
+  // What was available, by device, when all that wait were looked at.
+  std::vector<uint64_t> looked_with_;
+  bool look_at_all_ = false;     // though there is no more than then
+  uint64_t memory_changes_ = 1;  // see MemoryChangedLocked()
   uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;
   std::minstd_rand random_;

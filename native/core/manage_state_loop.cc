@@ -218,10 +218,11 @@ std::vector<ServableAction> AspiredVersionsManager::CollectLocked(
         it->state != (load ? HarnessState::kNew : HarnessState::kReady)) {
       break;
     }
+    if (!load) it = UnprovenInsteadLocked(stream, snapshots, it);
     it->state =
         load ? HarnessState::kLoadRequested : HarnessState::kUnloadRequested;
-    if (!load && stream.bake_previous == action->version) continue;
-    actions.push_back({action->kind, {stream.name, action->version}});
+    if (!load && stream.bake_previous == it->version) continue;
+    actions.push_back({action->kind, {stream.name, it->version}});
   }
   return actions;
 }

@@ -88,7 +88,17 @@ void ResourceLedger::SetLimits(const std::vector<uint64_t>& limits) {
   }
 }
 
-bool ResourceLedger::Observe(const std::vector<DeviceReading>& readings) {
+ResourceLedger::Mark ResourceLedger::BeginReading() {
+  Mark mark;
+  mark.number = ++last_mark_;
+  for (const Device& device : devices_) mark.unseen.push_back(device.unseen);
+  return mark;
+}
+
+bool ResourceLedger::Observe(const Mark& mark,
+                             const std::vector<DeviceReading>& readings) {
+  if (mark.number < last_observed_) return false;
+  last_observed_ = mark.number;
   bool more = false;
   const ResourceAllocation before = Available({});
   for (size_t i = 0; i < devices_.size() && i < readings.size(); ++i) {
@@ -96,12 +106,18 @@ bool ResourceLedger::Observe(const std::vector<DeviceReading>& readings) {
     const DeviceReading& now = readings[i];
     more |= !device.reading || device.reading->total != now.total;
     device.reading = now;
+    device.unseen = Minus(device.unseen, mark.unseen[i]);
     // Main memory is attributed at the ends of loads, which is sharper.
     if (i > 0 && now.status.ok()) {
+      const uint64_t unseen = device.unseen;
       Attribute(i, static_cast<int64_t>(now.self.value_or(now.used)));
+      device.unseen = unseen;  // it was just seen
     }
   }
-  std::erase_if(works_, [](const Work& work) { return work.ended; });
+  std::erase_if(works_, [this](const Work& work) {
+    if (work.ended && work.load) RememberFootprints(*work.account);
+    return work.ended;
+  });
   const ResourceAllocation after = Available({});
   for (size_t i = 0; i < devices_.size(); ++i) {
     more |= after.entries[i].quantity > before.entries[i].quantity;
@@ -133,7 +149,8 @@ ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
               Minus(device.reserved, device.limit));
     if (device.reading) {
       const DeviceReading& r = *device.reading;
-      const uint64_t taken = SaturatingAdd(r.used, device.outstanding);
+      const uint64_t taken = SaturatingAdd(
+          r.used, SaturatingAdd(device.outstanding, device.unseen));
       const uint64_t comes_back =
           SaturatingAdd(back, at_rest ? device.transit_excess : 0);
       const uint64_t really =
@@ -175,6 +192,14 @@ std::string ResourceLedger::Shortage(const ResourceAllocation& request) const {
 
 uint64_t ResourceLedger::AvailableOn(size_t device) const {
   return Available({}).entries[device].quantity;
+}
+
+std::vector<uint64_t> ResourceLedger::AvailableBytes() const {
+  std::vector<uint64_t> bytes;
+  for (const auto& entry : Available({}).entries) {
+    bytes.push_back(entry.quantity);
+  }
+  return bytes;
 }
 
 bool ResourceLedger::Fits(const ResourceAllocation& request,
@@ -278,10 +303,12 @@ void ResourceLedger::AddMeasured(ResourceAccount* account, size_t device,
   if (bytes == 0) return;
   if (account->measured.empty()) account->measured.resize(devices_.size());
   Device& d = devices_[device];
+  const uint64_t before = d.outstanding;
   AddPart(&d, *account, device, -1);
   account->measured[device] += bytes;
   d.measured += bytes;
   AddPart(&d, *account, device, +1);
+  d.unseen += Minus(before, d.outstanding);
 }
 
 void ResourceLedger::Attribute(size_t device, int64_t self) {
@@ -351,6 +378,21 @@ void ResourceLedger::BeginUnload(ResourceAccount* account, uint64_t self_ram) {
 
 void ResourceLedger::EndUnload(ResourceAccount* account, uint64_t self_ram) {
   EndWork(account, /*keep=*/false, self_ram);
+}
+
+void ResourceLedger::RememberFootprints(const ResourceAccount& account) {
+  if (!account.exclusive || account.measured.empty()) return;
+  for (size_t i = 1; i < devices_.size(); ++i) {
+    if (account.measured[i] <= 0) continue;
+    const Resource& resource = devices_[i].resource;
+    uint64_t estimated = util_.GetQuantity(resource, account.estimated);
+    if (estimated == 0) {
+      estimated = util_.GetQuantity(
+          {resource.device, std::nullopt, resource.kind}, account.estimated);
+    }
+    footprints_.push_back({account.servable, resource.device, estimated,
+                           static_cast<uint64_t>(account.measured[i])});
+  }
 }
 
 bool ResourceLedger::wants_reading() const {

@@ -26,10 +26,13 @@
 #define ASPIRED_CORE_RESOURCE_LEDGER_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/footprints.h"
 #include "core/status.h"
 #include "resources/memory_meter.h"
 #include "resources/resource.h"
@@ -45,6 +48,13 @@ struct ResourceAccount {
     kResident,
     kLeaving,  // it drains or is being unloaded
   };
+  static std::unique_ptr<ResourceAccount> For(std::string servable) {
+    auto account = std::make_unique<ResourceAccount>();
+    account->servable = std::move(servable);
+    return account;
+  }
+
+  std::string servable;  // its name
   ResourceAllocation estimated;
   ResourceAllocation requested;
   // Bound; empty when nothing is held.
@@ -71,7 +81,16 @@ class ResourceLedger {
     // was measured of them exceeds it.
     uint64_t transit = 0;
     uint64_t transit_excess = 0;
+    // What was measured since the reading was made: it is outstanding no more,
+    // and in no reading yet.
+    uint64_t unseen = 0;
     std::optional<DeviceReading> reading;
+  };
+
+  // The moment before a reading.
+  struct Mark {
+    uint64_t number = 0;
+    std::vector<uint64_t> unseen;  // by device
   };
 
   // `limits`: bound, main memory first; UINT64_MAX: no limit but the device.
@@ -86,8 +105,15 @@ class ResourceLedger {
 
   // By index; what is reserved stays so.
   void SetLimits(const std::vector<uint64_t>& limits);
-  // New readings; true when more may fit than before, or what did can't ever.
-  bool Observe(const std::vector<DeviceReading>& readings);
+  // Around the reading of a meter, which takes its time: what is measured
+  // meanwhile may not be in it. Observe() is true when more may fit than
+  // before, or what did can't ever. A reading that began before one that was
+  // observed says nothing.
+  Mark BeginReading();
+  bool Observe(const Mark& mark, const std::vector<DeviceReading>& readings);
+  bool Observe(const std::vector<DeviceReading>& readings) {
+    return Observe(BeginReading(), readings);
+  }
 
   // Why the request can never be granted under these limits, with the
   // arithmetic; empty when it can.
@@ -95,6 +121,8 @@ class ResourceLedger {
   // Why it is not granted now; empty when it would be.
   std::string Shortage(const ResourceAllocation& request) const;
   uint64_t AvailableOn(size_t device) const;
+  // By device.
+  std::vector<uint64_t> AvailableBytes() const;
   // Whether it would fit, were `freed` (bound) given back.
   bool Fits(const ResourceAllocation& request,
             const ResourceAllocation& freed = {}) const;
@@ -120,6 +148,11 @@ class ResourceLedger {
   void EndUnload(ResourceAccount* account, uint64_t self_ram);
   // A load has ended whose device memory is measured by the next Observe().
   bool wants_reading() const;
+  // What loads really took of devices other than main memory, as the last
+  // Observe() found; each once.
+  std::vector<Footprint> TakeFootprints() {
+    return std::exchange(footprints_, {});
+  }
 
  private:
   struct Work {
@@ -142,12 +175,16 @@ class ResourceLedger {
   void AddReserved(const ResourceAccount& account, int sign);
   bool HoldsDeviceMemory(const ResourceAccount& account) const;
   uint64_t ReservedOn(const ResourceAccount& account, size_t device) const;
+  void RememberFootprints(const ResourceAccount& account);
 
   ResourceUtil util_;
   std::vector<Device> devices_;
   std::vector<std::optional<int64_t>> last_self_;  // by device
   std::vector<Work> works_;
   ResourceAllocation leaving_;
+  std::vector<Footprint> footprints_;
+  uint64_t last_mark_ = 0;
+  uint64_t last_observed_ = 0;
 };
 
 }  // namespace aspired

@@ -57,18 +57,18 @@ ResourcesReport::Device DeviceOf(const ResourceLedger& ledger, size_t index) {
 
 ResourcesReport BasicManager::GetResources() {
   std::vector<DeviceReading> readings;
-  uint64_t measurements = 0;
+  ResourceLedger::Mark mark;
   if (ledger_ && options_.meter) {
     {
       std::lock_guard<std::mutex> lock(mu_);
-      measurements = measurements_;
+      mark = ledger_->BeginReading();
     }
     readings = options_.meter->Read();
   }
   std::lock_guard<std::mutex> lock(mu_);
   ResourcesReport report;
   if (!ledger_) return report;
-  if (!readings.empty()) ObserveLocked(readings, measurements);
+  if (!readings.empty()) ObserveLocked(mark, readings);
   for (size_t i = 0; i < ledger_->devices().size(); ++i) {
     report.devices.push_back(DeviceOf(*ledger_, i));
   }

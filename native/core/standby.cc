@@ -150,7 +150,7 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
   }
   record.freed_for = true;
   // Nothing serves until it is there: one attempt, then the last good one.
-  basic_->SetLoadRetries({stream.name, version}, 0);
+  basic_->GiveRoom({stream.name, version});
 }
 
 void AspiredVersionsManager::FallBackLocked(Stream& stream) {

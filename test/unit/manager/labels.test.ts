@@ -175,3 +175,24 @@ test('labels and primary are checked, and a bad one changes nothing', async (t) 
     );
   }
 });
+
+test('a label whose version is not available for now has its last target, as long as that is there', async (t) => {
+  const m = new TestManager(t, { maxNumLoadRetries: 0, onContentChange: 'reload' });
+  const first = new CountingLoader(1);
+  const list = (digest: string, second: CountingLoader | ManualLoader) => [
+    { version: 1, loader: first },
+    { version: 2, loader: second, digest },
+  ];
+  await m.aspire('m', list('a', new CountingLoader(2)), { labels: { canary: 1 } });
+  m.manager.setVersionLabels('m', { canary: 2 });
+  assert.equal(m.resolve(canary), 'm/2');
+  const again = new ManualLoader();
+  const transition = m.manager.setAspiredVersions('m', list('b', again));
+  const attempt = await again.loading();
+  assert.equal(m.resolve(canary), 'm/1', 'version 2 is being loaded anew');
+  attempt.succeed(2);
+  await m.settled(transition);
+  assert.equal(m.resolve(canary), 'm/2');
+  await m.aspire('m', one(1, first));
+  assert.equal(m.resolve(canary), 'ERR_LABEL_NOT_AVAILABLE', 'version 2 is not aspired to any more');
+});
