@@ -10,8 +10,6 @@
 namespace aspired {
 namespace {
 
-using Phase = ResourceAccount::Phase;
-
 bool ShareADevice(const ResourceAllocation& a, const ResourceAllocation& b) {
   for (const auto& x : a.entries) {
     for (const auto& y : b.entries) {
@@ -316,7 +314,7 @@ void BasicManager::UnkeepLocked(const ManagedPtr& m) {
   if (m->standby) return EvictLocked(m);
   if (!std::exchange(m->keep_drained, false)) return;
   // It drains, and its memory comes back after all.
-  if (m->account) ledger_->SetPhase(m->account.get(), Phase::kLeaving);
+  SetPhaseLocked(m, ResourceAccount::Phase::kLeaving);
 }
 
 // ------------------------------------------------------------------- look-ups

@@ -227,6 +227,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // A standby goes; what would become one does not.
   void UnkeepLocked(const ManagedPtr& m);
   void ReleaseLocked(const ManagedPtr& m);
+  void SetPhaseLocked(const ManagedPtr& m, ResourceAccount::Phase phase);
   // What waits for memory is to be looked at again.
   void MemoryChangedLocked();
   void ObserveLocked(const ResourceLedger::Mark& mark,

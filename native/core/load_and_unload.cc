@@ -172,8 +172,8 @@ void BasicManager::UnloadServable(const ServableId& id, UnloadOptions options,
   m->unload_done = std::move(done);
   m->keep_drained = options.keep_drained;
   m->verdict = std::move(options.verdict);
-  if (m->account && !m->keep_drained) {
-    ledger_->SetPhase(m->account.get(), ResourceAccount::Phase::kLeaving);
+  if (!m->keep_drained) {
+    SetPhaseLocked(m, ResourceAccount::Phase::kLeaving);
   }
   Status s = m->harness.StartQuiescing();
   assert(s.ok());
@@ -206,9 +206,7 @@ Status BasicManager::RevokeUnload(const ServableId& id) {
   m->epoch = ++last_epoch_;
   m->keep_drained = false;
   if (std::exchange(m->standby, false)) std::erase(standbys_, m);
-  if (m->account) {
-    ledger_->SetPhase(m->account.get(), ResourceAccount::Phase::kResident);
-  }
+  SetPhaseLocked(m, ResourceAccount::Phase::kResident);
   // Its Unloading was published: the old incarnation ends, a new one begins,
   // and neither goes backwards.
   PublishLocked(before, ManagerState::kEnd, Status::Ok());
@@ -237,9 +235,7 @@ void BasicManager::Drained(const ServableId& id, uint64_t epoch) {
 }
 
 void BasicManager::QueueUnloadLocked(const ManagedPtr& m) {
-  if (m->account) {
-    ledger_->SetPhase(m->account.get(), ResourceAccount::Phase::kLeaving);
-  }
+  SetPhaseLocked(m, ResourceAccount::Phase::kLeaving);
   unload_queue_.push_back(m);
   AdmitUnloadsLocked();
 }

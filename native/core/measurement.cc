@@ -8,8 +8,6 @@
 namespace aspired {
 namespace {
 
-using Phase = ResourceAccount::Phase;
-
 // A reading this old still decides: a load takes longer to fill its memory.
 constexpr std::chrono::milliseconds kFreshReading{20};
 // How often memory is read while loads wait, for what others give back.
@@ -87,10 +85,18 @@ void BasicManager::EndLoadLocked(const ManagedPtr& m, uint64_t self_ram) {
   if (options_.meter && !m->account->reserved.empty()) MemoryChangedLocked();
 }
 
+void BasicManager::SetPhaseLocked(const ManagedPtr& m,
+                                  ResourceAccount::Phase phase) {
+  if (!m->account) return;
+  ledger_->SetPhase(m->account.get(), phase);
+  // Less may be promised than before.
+  MemoryChangedLocked();
+}
+
 void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
   if (!m->account) return;
   ResourceAccount& account = *m->account;
-  ledger_->SetPhase(&account, Phase::kResident);
+  SetPhaseLocked(m, ResourceAccount::Phase::kResident);
   const int64_t ram = account.measured.empty() ? 0 : account.measured[0];
   if (account.exclusive && ram > 0) {
     footprints_.Learn(

@@ -107,6 +107,7 @@ bool ResourceLedger::Observe(const Mark& mark,
     more |= !device.reading || device.reading->total != now.total;
     device.reading = now;
     device.unseen = Minus(device.unseen, mark.unseen[i]);
+    if (device.reserved == 0 && works_.empty()) device.base = now.self;
     // Main memory is attributed at the ends of loads, which is sharper.
     if (i > 0 && now.status.ok()) {
       const uint64_t unseen = device.unseen;
@@ -139,6 +140,20 @@ ResourceAllocation ResourceLedger::Capacity() const {
   return capacity;
 }
 
+uint64_t ResourceLedger::Promised(const Device& device) const {
+  const uint64_t resident =
+      Minus(device.outstanding, device.transit_outstanding);
+  uint64_t most = resident;
+  if (device.base && device.reading && device.reading->self) {
+    const uint64_t grown = Minus(*device.reading->self, *device.base);
+    // Of those that do not load: what they have is in the growth.
+    const uint64_t loading =
+        Minus(device.transit, util_.GetQuantity(device.resource, leaving_));
+    most = Minus(Minus(device.reserved, loading), grown);
+  }
+  return device.transit_outstanding + std::min(resident, most);
+}
+
 ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
                                              bool at_rest) const {
   ResourceAllocation available;
@@ -149,8 +164,8 @@ ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
               Minus(device.reserved, device.limit));
     if (device.reading) {
       const DeviceReading& r = *device.reading;
-      const uint64_t taken = SaturatingAdd(
-          r.used, SaturatingAdd(device.outstanding, device.unseen));
+      const uint64_t taken =
+          SaturatingAdd(r.used, SaturatingAdd(Promised(device), device.unseen));
       const uint64_t comes_back =
           SaturatingAdd(back, at_rest ? device.transit_excess : 0);
       const uint64_t really =
@@ -184,7 +199,7 @@ std::string ResourceLedger::Shortage(const ResourceAllocation& request) const {
     const DeviceReading& r = *device.reading;
     text += r.status.ok()
                 ? ", in use by all " + Bytes(r.used) + " of " + Bytes(r.total) +
-                      ", promised and not used " + Bytes(device.outstanding)
+                      ", promised and not used " + Bytes(Promised(device))
                 : ", " + std::string(r.status.message());
   }
   return text;
@@ -237,6 +252,7 @@ void ResourceLedger::AddPart(Device* device, const ResourceAccount& account,
       index < account.measured.size() ? account.measured[index] : 0;
   apply(&device->outstanding, Outstanding(reserved, measured));
   if (account.phase == Phase::kResident) return;
+  apply(&device->transit_outstanding, Outstanding(reserved, measured));
   apply(&device->transit_excess, Excess(reserved, measured));
 }
 

@@ -75,8 +75,10 @@ class ResourceLedger {
     uint64_t limit = 0;
     uint64_t reserved = 0;
     int64_t measured = 0;  // of all versions
-    // The part of `reserved` that is not known to be in use.
+    // The part of `reserved` that is not known to be in use, version by
+    // version; and that of versions that load or leave alone.
     uint64_t outstanding = 0;
+    uint64_t transit_outstanding = 0;
     // The part of `reserved` whose versions load or leave, and by how much what
     // was measured of them exceeds it.
     uint64_t transit = 0;
@@ -85,6 +87,8 @@ class ResourceLedger {
     // and in no reading yet.
     uint64_t unseen = 0;
     std::optional<DeviceReading> reading;
+    // What this process had when nothing was reserved; none: unknown.
+    std::optional<uint64_t> base;
   };
 
   // The moment before a reading.
@@ -175,6 +179,10 @@ class ResourceLedger {
   void AddReserved(const ResourceAccount& account, int sign);
   bool HoldsDeviceMemory(const ResourceAccount& account) const;
   uint64_t ReservedOn(const ResourceAccount& account, size_t device) const;
+  // What is reserved and not in use. Version by version that is too much: a
+  // load beside an unload shows as less growth than it is. As a whole, what the
+  // process grew by is known, where it is told from others.
+  uint64_t Promised(const Device& device) const;
   void RememberFootprints(const ResourceAccount& account);
 
   ResourceUtil util_;

@@ -69,6 +69,11 @@ class World {
         {Main(kTotals[0]), Cuda(0, kTotals[1]), Cuda(1, kTotals[2])});
     o.wake = [this] { woken_ = true; };
     o.random_seed = seed;
+    // Some systems tell what this process has of a device.
+    if (seed % 2 == 1) {
+      meter_->SetSelf(0, meter_->ReadSelfRam());
+      for (size_t d = 1; d < kDevices; ++d) meter_->SetSelf(d, 0);
+    }
     manager_ = BasicManager::Create(std::move(o));
   }
   ~World() {
@@ -254,11 +259,8 @@ void World::Forget(Version* v) {
 }
 
 void World::SetForeign(size_t device, uint64_t bytes) {
-  meter_->Grow(device, static_cast<int64_t>(bytes - foreign_[device]));
-  // Not of this process: its self RAM is as before.
-  if (device == 0) {
-    meter_->SetSelfRam(meter_->ReadSelfRam() - (bytes - foreign_[device]));
-  }
+  // Not of this process.
+  meter_->GrowForeign(device, static_cast<int64_t>(bytes - foreign_[device]));
   foreign_[device] = bytes;
   // Older readings do not show it; they are too old, then.
   clock_->Advance(milliseconds(20));

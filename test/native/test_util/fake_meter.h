@@ -82,6 +82,11 @@ class FakeMeter final : public MemoryMeter {
     if (device == 0) self_ram_ += by;
     if (auto& self = readings_.at(device).self) *self += by;
   }
+  // By what another process takes.
+  void GrowForeign(size_t device, int64_t bytes) {
+    std::lock_guard<std::mutex> lock(mu_);
+    readings_.at(device).used += static_cast<uint64_t>(bytes);
+  }
   // 0: the system does not say.
   void SetSelfRam(uint64_t bytes) {
     std::lock_guard<std::mutex> lock(mu_);
