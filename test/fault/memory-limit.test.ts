@@ -8,7 +8,7 @@ import type { StormReport, StormServable, StormSpec } from './fixtures/memory-st
 
 const program = fileURLToPath(new URL('./fixtures/memory-storm.js', import.meta.url));
 const PROMOTIONS = 200;
-const WARMUP = 20;
+const WARMUP = 80;
 const DEADLINE_MS = 100_000;
 const MiB = 2 ** 20;
 /**
