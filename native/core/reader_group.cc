@@ -206,7 +206,7 @@ void ReaderGroup::SetIntent(const std::string& name,
   Members members;
   {
     std::lock_guard<std::mutex> lock(mu_);
-    if (intent == ReaderIntent()) {
+    if (intent.empty()) {
       intents_.erase(name);
     } else {
       intents_[name] = intent;

@@ -26,6 +26,10 @@ struct ReaderIntent {
   std::optional<int64_t> primary;
 
   friend bool operator==(const ReaderIntent&, const ReaderIntent&) = default;
+  // Nothing is said: as good as none.
+  bool empty() const {
+    return aspired.empty() && labels.empty() && !primary.has_value();
+  }
 };
 
 // Called from one effect at a time, in the order of the state changes, with no
