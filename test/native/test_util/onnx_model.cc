@@ -18,7 +18,8 @@ extern "C" const char* __lsan_default_suppressions() {
 }
 // The runtime ends a thread of its own while the process takes its memory
 // down. It is not instrumented, and its races with itself are not ours.
-extern "C" const char* __tsan_default_suppressions();
+extern "C" __attribute__((visibility("default"))) const char*
+__tsan_default_suppressions();
 extern "C" const char* __tsan_default_suppressions() {
   return "race:libonnxruntime.so\n";
 }
