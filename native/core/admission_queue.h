@@ -10,9 +10,8 @@
 // then 2 s, 4 s, ... up to kMaxHold, should it take several. (Without the time
 // limit a version that drains for ever, because a handle leaked, would stop
 // all others; without the growth, gaps in the memory could stay too short.)
-// When it would not fit even then, the same after kMaxOvertakenFar, with holds
-// up to kMaxFarHold: what is resident may change hands faster than it loads or
-// leaves, and what can only be had from an operator must not cost others more.
+// One that would not fit even then waits for residents to go, and nobody waits
+// for it: it would stop all others for what only an operator may give.
 // That is EASY backfilling of batch schedulers, for jobs of unknown length.
 //
 // Cost: what needs no memory is O(log n). What waits for memory is looked at
@@ -56,9 +55,7 @@ template <typename Item>
 class AdmissionQueue {
  public:
   static constexpr int kMaxOvertaken = 8;
-  static constexpr int kMaxOvertakenFar = 64;
   static constexpr std::chrono::seconds kFirstHold{1};
-  static constexpr std::chrono::seconds kMaxFarHold{8};
   static constexpr std::chrono::seconds kMaxHold{600};
 
   // What the queue asks about its items.
@@ -242,11 +239,9 @@ class AdmissionQueue {
     Waiting& first = head.second;
     if (first.overtaken < kMaxOvertaken) return true;
     if (!judge.Compete(other.second.item, first.item)) return true;
-    const bool near = judge.FitsAtRest(first.item);
-    if (!near && first.overtaken < kMaxOvertakenFar) return true;
+    if (!judge.FitsAtRest(first.item)) return true;
     if (!hold_ || !(hold_->key == head.first)) {
-      const Duration most = near ? kMaxHold : kMaxFarHold;
-      hold_ = Hold{head.first, now + std::min(first.hold, most)};
+      hold_ = Hold{head.first, now + first.hold};
     }
     return false;
   }

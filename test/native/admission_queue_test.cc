@@ -206,47 +206,13 @@ TEST_F(AdmissionQueueTest, AHoldThatNobodyWaitsForIsOverAllTheSame) {
   EXPECT_FALSE(queue_.wants_look(clock_.Now()));
 }
 
-TEST_F(AdmissionQueueTest, NobodyIsHeldSoonForWhatWouldNotFitAtRest) {
+// However many go past it: it would throttle everybody for as long as it waits.
+TEST_F(AdmissionQueueTest, NobodyIsHeldForWhatWouldNotFitAtRest) {
   memory_.free = 1;
   memory_.transit = 5;
   Waits(0, 10);
-  Overtake(1, AdmissionQueue<int>::kMaxOvertakenFar);
+  Overtake(1, 200);
   EXPECT_FALSE(queue_.hold_until());
-}
-
-// What is resident may change hands faster than anything loads or leaves: then
-// the first never fits at rest, and would starve.
-TEST_F(AdmissionQueueTest, AfterManyOvertakesItIsHeldForAllTheSame) {
-  constexpr int kFar = AdmissionQueue<int>::kMaxOvertakenFar;
-  memory_.free = 1;
-  Waits(0, 10);
-  Overtake(1, kFar);
-  Waits(100, 1);
-  EXPECT_EQ(TakeAll(), Items{});
-  ASSERT_TRUE(queue_.hold_until());
-  EXPECT_EQ(*queue_.hold_until() - clock_.Now(), seconds(1));
-  memory_.free = 10;
-  EXPECT_EQ(ChangeAndTakeAll(), Items{0});
-}
-
-TEST_F(AdmissionQueueTest, AHoldForWhatDoesNotFitAtRestStaysShort) {
-  constexpr int kFar = AdmissionQueue<int>::kMaxOvertakenFar;
-  memory_.free = 1;
-  Waits(0, 10);
-  int item = 1;
-  int overtakes = kFar;
-  for (const int expected : {1, 2, 4, 8, 8}) {
-    Overtake(item, overtakes);
-    item += overtakes;
-    overtakes = kFar - 1;  // the one that was held counts, too
-    Waits(item, 1);
-    EXPECT_EQ(TakeAll(), Items{});
-    ASSERT_TRUE(queue_.hold_until());
-    EXPECT_EQ(*queue_.hold_until() - clock_.Now(), seconds(expected));
-    clock_.Advance(seconds(expected));
-    EXPECT_EQ(TakeAll(), Items{item++}) << "the hold is over";
-    memory_.free += 1;
-  }
 }
 
 TEST_F(AdmissionQueueTest, OneThatIsPreferredComesFirstAndIsHeldForAtOnce) {
