@@ -11,7 +11,7 @@ export { ServableHandle } from './manager/handle.js';
 export { AspiredVersionsManager, type CloseResult } from './manager/manager.js';
 export type { AspiredVersionsManagerOptions } from './manager/manager-options.js';
 export type { ThreadStats } from './manager/manager-view.js';
-export type { LatencySummary } from './manager/metrics.js';
+export { type LatencySummary, type MetricsSnapshot, mergeSnapshots, summarize } from './manager/metrics.js';
 export type { ServableMetrics } from './manager/servable-reader.js';
 export type { EventStream } from './monitor/event-stream.js';
 export * from './onnx/index.js';

@@ -27,6 +27,8 @@ export interface ServableMetrics {
   readonly inFlight: number;
   /** From acquire to release, failed requests too. */
   readonly latencyMs: LatencySummary;
+  /** The counters themselves, which can be added up over versions, threads and hosts. */
+  readonly snapshot: MetricsSnapshot;
 }
 
 /**
@@ -210,7 +212,7 @@ export abstract class ServableReader {
       .map((entry) => {
         const snapshot = this.snapshotOf(entry) ?? NO_METRICS;
         const { requests, errors, inFlight } = snapshot;
-        return { id: entry.id, requests, errors, inFlight, latencyMs: summarize(snapshot) };
+        return { id: entry.id, requests, errors, inFlight, latencyMs: summarize(snapshot), snapshot };
       });
   }
 

@@ -1,0 +1,10 @@
+/**
+ * aspired/fleet: rollouts over many hosts, through Redis and BullMQ.
+ * @packageDocumentation
+ */
+export type * from './gates/types.js';
+export type * from './rollout/types.js';
+export { MAX_WRITES, SEEN, TOLD } from './rollout/types.js';
+export type * from './store/types.js';
+export type * from './types.js';
+export { FLEET_SCHEMA } from './types.js';
