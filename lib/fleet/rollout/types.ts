@@ -121,6 +121,8 @@ export interface Hold {
     | 'mass-expiry'
     | 'observation-grace'
     | 'store-regression'
+    /** Fewer replicas than wanted have what was written: it could be lost in a failover. */
+    | 'unconfirmed'
     | 'bake'
     | 'gate-pending'
     | 'gate-insufficient-data'
@@ -214,8 +216,9 @@ export interface Observation {
   readonly gates: ReadonlyMap<number, GateResult>;
   /** The largest footprint that a host reported of the new version, in bytes; 0: none yet. */
   readonly measuredBytes: number;
-  /** Set: no step forward. Observation grace after the store came back, mass expiry of leases, lost writes. */
-  readonly storeHold?: 'observation-grace' | 'mass-expiry' | 'store-regression';
+  /** Set: no step forward; a rollback goes on. Observation grace after the store came back, mass expiry of leases, lost
+   * writes, too few replicas that confirmed. */
+  readonly storeHold?: 'observation-grace' | 'mass-expiry' | 'store-regression' | 'unconfirmed';
   /** After lost writes: a host has seen a generation that rolled this version back. */
   readonly witness?: { readonly host: string; readonly generation: number };
 }
