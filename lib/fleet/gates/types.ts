@@ -54,6 +54,29 @@ export interface GateInput {
   readonly canary: ReadonlyMap<string, MetricsSnapshot>;
   /** Of hosts that were not, same zones, old version, same time. */
   readonly control: ReadonlyMap<string, MetricsSnapshot>;
+  /**
+   * Of hosts that were flipped, by zone: everything that their old version has counted. Stands in for the control group
+   * of a zone that has too few hosts left: without it the last wave of a rollout has nothing to be compared with.
+   */
+  readonly before?: ReadonlyMap<string, MetricsSnapshot>;
+  /**
+   * True: the model had no version before, so there is nothing to compare with, for good. Then the errors alone decide,
+   * held against a control group that never fails.
+   * @default false
+   */
+  readonly first?: boolean;
   /** Hosts with a failed new version, and those whose failure is permanent. */
   readonly loadErrors: readonly { readonly host: string; readonly message: string; readonly permanent: boolean }[];
+}
+
+/** What a webhook is told, as JSON. */
+export interface GateCall {
+  readonly rollout: string;
+  readonly model: string;
+  readonly version: number;
+  /** From 0. */
+  readonly wave: number;
+  readonly phase: 'before-wave' | 'after-bake';
+  /** The same for each attempt at one answer, and for no other: sent as the header Idempotency-Key, not in the body. */
+  readonly key: string;
 }
