@@ -157,10 +157,22 @@ export interface RolloutState {
   readonly highWater: number;
   /** What the new version was seen to take. */
   readonly measuredBytes?: number;
-  /** Of a rollback: why, and what it will be called. */
-  readonly rollback?: { readonly outcome: RolloutOutcome; readonly reason: string; readonly tombstone: boolean };
+  /** Of a rollback: why, and what it will be called. In Pending: the rollout is nothing but a rollback, see undo.ts. */
+  readonly rollback?: {
+    readonly outcome: RolloutOutcome;
+    readonly reason: string;
+    readonly tombstone: boolean;
+    /** Every host of the plan is told, also those that the store knows nothing of: writes were lost. */
+    readonly everywhere?: boolean;
+    /** The version that becomes stable again by it: of an undo. */
+    readonly stable?: number;
+  };
   readonly outcome?: RolloutOutcome;
   readonly hold?: Hold;
+  /** Counts up when an operator wants the gates of a wave asked anew: a part of the key of their results. @default 0 */
+  readonly gateAttempt?: number;
+  /** Store time from which the deadlines count: an operator took a frozen rollout up again then. @default startedAt */
+  readonly deadlineFrom?: number;
   /** Last result of each gate in this wave, by its index in the plan. */
   readonly verdicts?: Readonly<Record<number, GateResult>>;
   /** Who started it and why. */
@@ -179,8 +191,17 @@ export interface RolloutStamps {
 }
 export type RolloutStamp = keyof RolloutStamps;
 
-/** Bits of Observation.told: what the document of a host says. */
-export const TOLD = { OLD: 1, NEW: 2, PRIMARY_NEW: 4, PREFETCH: 8, COLD: 16, ROLLED_BACK: 32 } as const;
+/** Bits of Observation.told: what the document of a host says; toldOf() of cells.ts reads them off a cell. */
+export const TOLD = {
+  OLD: 1,
+  NEW: 2,
+  PRIMARY_NEW: 4,
+  PREFETCH: 8,
+  /** resourcePreserving. */
+  COLD: 16,
+  ROLLED_BACK: 32,
+  WATCH: 64,
+} as const;
 
 /** Bits of Observation.seen: what a host reports. */
 export const SEEN = {
