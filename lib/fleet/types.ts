@@ -42,7 +42,7 @@ export interface DesiredCell {
 
 /** All cells of one host. */
 export interface DesiredDocument {
-  /** Counts up with each write to this host's document. */
+  /** Counts up with each write to this host's document, in jumps: it is never used again, also after lost writes. */
   readonly revision: number;
   readonly cells: ReadonlyMap<string, DesiredCell>;
 }

@@ -57,7 +57,7 @@ export interface RolloutRecord {
 export interface Heartbeat {
   readonly host: string;
   readonly bootId: string;
-  /** Counts up when anything else in the report changed. */
+  /** Counts up by one when anything else in the report changed. */
   readonly sequence: number;
   readonly leaseMs: number;
   readonly info?: HostInfo;
@@ -73,6 +73,11 @@ export interface HeartbeatAnswer {
   readonly heldBy?: string;
   /** False: no controller has entered the host yet; it asks again by hint(). */
   readonly known: boolean;
+  /**
+   * The store does not have the last report of this boot, or one before it: its data was lost. The agent sends all of it,
+   * with `info`, and the next sequence. Never set in the answer to a beat with `info`.
+   */
+  readonly resend?: true;
 }
 
 /** A desired document as it lies in the store: the cells are not decoded yet, so that one bad cell harms no other. */
@@ -87,9 +92,10 @@ export interface HostStore {
   /**
    * Renews the lease and writes what changed, in one step. A lease that another boot id holds is not taken: the answer
    * says who has it. One's own earlier boot is another boot: its lease runs out after leaseMs, or is released by leave().
+   * What an earlier boot reported is dropped by the first beat of a new one.
    */
   heartbeat(beat: Heartbeat): Promise<HeartbeatAnswer>;
-  /** Undefined when there is none: never a reason to unload anything. */
+  /** Undefined when there is none: never a reason to unload anything. A host that was entered has one, without cells. */
   readDesired(host: string): Promise<StoredDocument | undefined>;
   /** Calls `ring` when the document may have changed, until it is disposed. Best effort: a doorbell can be lost. */
   onDoorbell(host: string, ring: () => void): Promise<AsyncDisposable>;
@@ -153,6 +159,7 @@ export interface Commit {
 export interface CommitAnswer {
   /** 'conflict': the revision is another one, or the rollout is not the model's active one; nothing was written. */
   readonly outcome: 'committed' | 'duplicate' | 'conflict';
+  /** Of the rollout; 0 from assertCells(). In a conflict what is stored, else what this operation led to. */
   readonly revision: number;
   readonly generation: number;
   /** When, by the store's clock. */
@@ -258,7 +265,7 @@ export interface FleetStore extends HostStore {
   putGateResult(rollout: string, key: string, result: GateResult): Promise<GateResult>;
   gateResults(rollout: string): Promise<ReadonlyMap<string, GateResult>>;
 
-  /** Of a model, oldest first, after the id given. */
+  /** Of a model, oldest first, after the id given; '' as the model: changes of hosts, and imports. `count` is 100 by default. */
   audit(model: string, after?: string, count?: number): Promise<readonly AuditEntry[]>;
 
   /** Waits until `replicas` replicas have everything that this connection wrote; the answer is how many have. */
