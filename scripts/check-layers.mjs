@@ -76,6 +76,19 @@ function importsOf(file) {
   }));
 }
 
+// Who knows the rest of lib/ by a few doors only: the public entry, and what has no state.
+const LEAF_MODULES = ['errors', 'error-codes', 'options', 'duration', 'types', 'index'].map((name) => `lib/${name}.ts`);
+const DOORS = {
+  'lib/fleet/': [...LEAF_MODULES, 'lib/manager/metrics.ts'],
+  'lib/cli/': [...LEAF_MODULES, 'lib/resources/bytes.ts', 'lib/fleet/index.ts'],
+};
+
+function checkDoors(file, path) {
+  const [folder, doors] = Object.entries(DOORS).find(([start]) => file.startsWith(start)) ?? [];
+  if (!folder || path.startsWith(folder) || doors.includes(path)) return;
+  problems.push(`${file}: imports ${path}; ${folder} may import itself and ${doors.join(', ')}`);
+}
+
 const graph = new Map();
 for (const file of filesBelow(['lib'], isTs)) {
   const edges = [];
@@ -86,6 +99,7 @@ for (const file of filesBelow(['lib'], isTs)) {
     if (!target.startsWith('.')) continue;
     const path = posix.normalize(posix.join(dirname(file), target)).replace(/\.js$/, '.ts');
     if (!path.startsWith('lib/')) problems.push(`${file}: imports ${target}, which is outside lib/`);
+    checkDoors(file, path);
     if (atLoad) edges.push(path);
   }
   graph.set(file, edges);
