@@ -1,12 +1,13 @@
 // All the set-up of a fresh clone, each step only when it is needed.
 //   node scripts/setup.mjs              dependencies, native addon, lib/ -> dist/
-//   node scripts/setup.mjs --tests=js   also test/, bench/, scripts/ -> dist-test/ and the test models
+//   node scripts/setup.mjs --tests=js   also test/, bench/, scripts/ -> dist-test/, the test models and redis-server
 //   node scripts/setup.mjs --tests      also GoogleTest and the C++ tests
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildAddon, buildNativeTests, ensureGoogletest } from './support/native.mjs';
 import { say, step } from './support/progress.mjs';
+import { ensureRedisServer } from './support/redis.mjs';
 import { Failure, main, npmCommand, root, run } from './support/run.mjs';
 import { filesBelow, hashOf, isFresh, writeStamp } from './support/stamp.mjs';
 import { compile } from './support/typescript.mjs';
@@ -103,6 +104,7 @@ await main(async () => {
     if (!tests) return;
     await compile('tests');
     await makeModels();
+    await ensureRedisServer();
     if (tests === '--tests=js') return;
     if (await ensureGoogletest()) await buildNativeTests('plain');
   });
