@@ -11,6 +11,10 @@ export interface LoadGate {
 /**
  * Error rate and latency of the new version, against hosts of the same zones that are not updated yet, in the same
  * minutes. Where there is none left (the last wave), against the old version's figures before the flip.
+ *
+ * It passes when it is shown, with 95 %, that neither limit is exceeded: mostly after one to five thousand requests, more
+ * where the margin is small beside the usual error rate. It fails when it is shown, with 99 % over the whole wave, that one
+ * is: 50 % errors take about twenty requests, 5 % some hundred, 2 % some thousand.
  */
 export interface TrafficGate {
   readonly kind: 'traffic';
