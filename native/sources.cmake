@@ -99,6 +99,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/basic_manager_memory_stress_test.cc
   test/native/basic_manager_memory_test.cc
   test/native/basic_manager_slots_test.cc
+  test/native/basic_manager_starvation_test.cc
   test/native/basic_manager_stress_test.cc
   test/native/basic_manager_unload_test.cc
   test/native/cuda_devices_test.cc

@@ -121,6 +121,7 @@ void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
   if (m->account == nullptr) m->account = ResourceAccount::For(m->id().name);
   m->account->requested = std::move(request);
   m->waiting = true;
+  m->waits_since = ledger_->NextResidency();
   load_queue_.PushWaiting(key, m);
   // Memory is read before it is given away.
   if (options_.meter && !ReadingIsFreshLocked() && options_.wake) {
@@ -149,7 +150,11 @@ class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
   }
   bool FitsAtRest(const ManagedPtr& m) override {
     // One that has ended waits for nothing, though it is still in the queue.
-    return m->waiting && manager_.ledger_->FitsAtRest(m->account->requested);
+    return m->waiting && manager_.ledger_->FitsAtRest(m->account->requested,
+                                                      m->waits_since);
+  }
+  void HeldInVain(const ManagedPtr& m) override {
+    m->waits_since = manager_.ledger_->NextResidency();
   }
   bool Compete(const ManagedPtr& a, const ManagedPtr& b) override {
     return a->waiting && b->waiting &&
@@ -204,6 +209,7 @@ void BasicManager::NoteLookLocked(bool all) {
 void BasicManager::StartLoadLocked(const ManagedPtr& m) {
   if (m->waiting) {
     m->waiting = false;
+    m->account->resident_since = ResidentSinceLocked(*m);
     const bool reserved = ledger_->Reserve(m->account.get());
     assert(reserved);
     (void)reserved;
@@ -217,6 +223,18 @@ void BasicManager::StartLoadLocked(const ManagedPtr& m) {
   assert(s.ok());
   ++loads_under_way_;
   DispatchLocked(m, Work::kLoad);
+}
+
+// A version that takes the place of another one of its servable goes on with
+// its residency: the servable was there all the time.
+uint64_t BasicManager::ResidentSinceLocked(const Managed& m) {
+  uint64_t since = 0;
+  for (const ManagedPtr& other : streams_.at(m.id().name)) {
+    if (other.get() == &m || other->account == nullptr) continue;
+    if (other->account->reserved.empty()) continue;
+    since = std::max(since, other->account->resident_since);
+  }
+  return since > 0 ? since : ledger_->NextResidency();
 }
 
 void BasicManager::MakeRoomLocked(const ManagedPtr& m) {

@@ -5,13 +5,19 @@
 // only an operator can free stops nobody.
 //
 // No load starves. When kMaxOvertaken others have gone past the first of those
-// that wait, and it would fit if only what loads and leaves just now were gone,
-// then nobody who competes with it is admitted until it is, for a hold of 1 s,
-// then 2 s, 4 s, ... up to kMaxHold, should it take several. (Without the time
-// limit a version that drains for ever, because a handle leaked, would stop
-// all others; without the growth, gaps in the memory could stay too short.)
-// One that would not fit even then waits for residents to go, and nobody waits
-// for it: it would stop all others for what only an operator may give.
+// that wait, and it would fit if those that keep it waiting were gone, then
+// nobody who competes with it is admitted until it is, for a hold of 1 s, then
+// 2 s, 4 s, ... up to kMaxHold, should it take several. Those that keep it
+// waiting are what loads and leaves just now, and the residents that came while
+// it waited. After a hold that was in vain, residents that outlasted it count
+// no more: for what stays, only an operator can make room, and nobody is held
+// for that. And the others have four times as long as it held them, so that a
+// version that drains for ever, because a handle leaked, takes a fifth of the
+// time at most. (Without the growth, gaps in the memory could stay too short.)
+//
+// What can not be had by holding: a room that is never free though nobody is
+// admitted, because each resident waits for its successor before it goes.
+//
 // That is EASY backfilling of batch schedulers, for jobs of unknown length.
 //
 // Cost: what needs no memory is O(log n). What waits for memory is looked at
@@ -57,6 +63,7 @@ class AdmissionQueue {
   static constexpr int kMaxOvertaken = 8;
   static constexpr std::chrono::seconds kFirstHold{1};
   static constexpr std::chrono::seconds kMaxHold{600};
+  static constexpr int kPausePerHold = 4;
 
   // What the queue asks about its items.
   class Judge {
@@ -64,7 +71,10 @@ class AdmissionQueue {
     virtual ~Judge() = default;
     // Whether the item may be admitted now; called again for the same item.
     virtual Admission Look(const Item& item) = 0;
+    // Whether it would fit if those that keep it waiting were gone.
     virtual bool FitsAtRest(const Item& item) = 0;
+    // A hold for it has ended, and it was not admitted.
+    virtual void HeldInVain(const Item& item) = 0;
     // Whether what one gets is taken from the other.
     virtual bool Compete(const Item& a, const Item& b) = 0;
     // The item is dropped.
@@ -87,6 +97,7 @@ class AdmissionQueue {
     if (node.empty()) return;
     node.key() = to;
     node.mapped().overtaken = kMaxOvertaken;
+    node.mapped().no_hold_before = TimePoint::min();
     waiting_.insert(std::move(node));
     fresh_.erase(from);
     fresh_.insert(to);
@@ -144,6 +155,7 @@ class AdmissionQueue {
     Item item;
     int overtaken = 0;
     Duration hold = kFirstHold;
+    TimePoint no_hold_before = TimePoint::min();
   };
   using WaitingMap = std::map<AdmissionKey, Waiting>;
   using Iterator = typename WaitingMap::iterator;
@@ -163,11 +175,14 @@ class AdmissionQueue {
 
   // It was not admitted in its time: the others go on, and it gets more time
   // when it is due again.
-  void EndHold() {
+  void EndHold(TimePoint now, Judge& judge) {
     auto it = waiting_.find(hold_->key);
     if (it != waiting_.end()) {
-      it->second.overtaken = 0;
-      it->second.hold = std::min<Duration>(it->second.hold * 2, kMaxHold);
+      Waiting& first = it->second;
+      first.overtaken = 0;
+      first.no_hold_before = now + kPausePerHold * first.hold;
+      first.hold = std::min<Duration>(first.hold * 2, kMaxHold);
+      judge.HeldInVain(first.item);
     }
     hold_.reset();
     changed_ = true;
@@ -181,7 +196,7 @@ class AdmissionQueue {
   }
 
   std::optional<Item> TakeWaiting(TimePoint now, Judge& judge) {
-    if (HoldOver(now)) EndHold();
+    if (HoldOver(now)) EndHold(now, judge);
     // Taken back where the look ends early.
     const bool all = std::exchange(changed_, false);
     auto head = waiting_.end();
@@ -238,6 +253,7 @@ class AdmissionQueue {
                    Judge& judge) {
     Waiting& first = head.second;
     if (first.overtaken < kMaxOvertaken) return true;
+    if (now < first.no_hold_before) return true;
     if (!judge.Compete(other.second.item, first.item)) return true;
     if (!judge.FitsAtRest(first.item)) return true;
     if (!hold_ || !(hold_->key == head.first)) {

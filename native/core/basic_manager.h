@@ -221,6 +221,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void EnqueueLoadLocked(const ManagedPtr& m);
   void AdmitLoadsLocked();
   void StartLoadLocked(const ManagedPtr& m);
+  uint64_t ResidentSinceLocked(const Managed& m);
   // Someone waits and does not fit: standbys go, or the owner is told.
   void MakeRoomLocked(const ManagedPtr& m);
   void EvictLocked(const ManagedPtr& m);

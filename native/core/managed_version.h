@@ -29,6 +29,9 @@ struct BasicManager::Managed {
   std::unique_ptr<ResourceAccount> account;
   LoadOptions load_options;
   uint64_t age = 0;  // of its load request
+  // Residencies from this on go, where it is asked whether they must: they came
+  // while it waited.
+  uint64_t waits_since = 0;
   // Why it is unloaded, when that is an error: it ends with it.
   Status verdict;
   int estimate_failures = 0;

@@ -167,7 +167,9 @@ ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
       const uint64_t taken =
           SaturatingAdd(r.used, SaturatingAdd(Promised(device), device.unseen));
       const uint64_t comes_back =
-          SaturatingAdd(back, at_rest ? device.transit_excess : 0);
+          SaturatingAdd(back, at_rest ? device.transit_excess +
+                                            device.newcomers_excess
+                                      : 0);
       const uint64_t really =
           r.status.ok() ? Minus(SaturatingAdd(r.total, comes_back), taken) : 0;
       left = std::min(left, really);
@@ -222,12 +224,36 @@ bool ResourceLedger::Fits(const ResourceAllocation& request,
   return util_.Place(request, Available(freed)).has_value();
 }
 
-bool ResourceLedger::FitsAtRest(const ResourceAllocation& request) const {
-  ResourceAllocation transit;
-  for (const Device& device : devices_) {
-    transit.entries.push_back({device.resource, device.transit});
+bool ResourceLedger::FitsAtRest(const ResourceAllocation& request,
+                                uint64_t since) {
+  if (newcomers_since_ != since) {
+    newcomers_since_ = since;
+    for (Device& d : devices_) d.newcomers = d.newcomers_excess = 0;
+    for (auto it = residents_.lower_bound({since, nullptr});
+         it != residents_.end(); ++it) {
+      AddNewcomer(*it->second, +1);
+    }
   }
-  return util_.Place(request, Available(transit, /*at_rest=*/true)).has_value();
+  ResourceAllocation gone;
+  for (const Device& device : devices_) {
+    gone.entries.push_back(
+        {device.resource, SaturatingAdd(device.transit, device.newcomers)});
+  }
+  return util_.Place(request, Available(gone, /*at_rest=*/true)).has_value();
+}
+
+void ResourceLedger::AddNewcomer(const ResourceAccount& account, int sign) {
+  const auto apply = [sign](uint64_t* sum, uint64_t quantity) {
+    *sum = sign > 0 ? *sum + quantity : Minus(*sum, quantity);
+  };
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    const uint64_t reserved = ReservedOn(account, i);
+    if (reserved == 0) continue;
+    apply(&devices_[i].newcomers, reserved);
+    apply(&devices_[i].newcomers_excess,
+          Excess(reserved,
+                 i < account.measured.size() ? account.measured[i] : 0));
+  }
 }
 
 bool ResourceLedger::Reserve(ResourceAccount* account) {
@@ -268,6 +294,7 @@ void ResourceLedger::AddReserved(const ResourceAccount& account, int sign) {
     if (account.phase != Phase::kResident) apply(&device.transit);
     AddPart(&device, account, *index, sign);
   }
+  if (IsNewcomer(account)) AddNewcomer(account, sign);
   if (account.phase != Phase::kLeaving) return;
   Status s = sign > 0 ? util_.Add(account.reserved, &leaving_)
                       : util_.Subtract(account.reserved, &leaving_);
@@ -278,7 +305,11 @@ void ResourceLedger::AddReserved(const ResourceAccount& account, int sign) {
 void ResourceLedger::SetPhase(ResourceAccount* account, Phase phase) {
   if (account->phase == phase) return;
   AddReserved(*account, -1);
+  residents_.erase({account->resident_since, account});
   account->phase = phase;
+  if (phase == Phase::kResident) {
+    residents_.insert({account->resident_since, account});
+  }
   AddReserved(*account, +1);
 }
 
@@ -287,6 +318,7 @@ void ResourceLedger::Release(ResourceAccount* account) {
       works_, [account](const Work& work) { return work.account == account; });
   ForgetMeasured(account);
   AddReserved(*account, -1);
+  residents_.erase({account->resident_since, account});
   account->reserved.entries.clear();
   account->phase = Phase::kIdle;
 }
@@ -320,10 +352,13 @@ void ResourceLedger::AddMeasured(ResourceAccount* account, size_t device,
   if (account->measured.empty()) account->measured.resize(devices_.size());
   Device& d = devices_[device];
   const uint64_t before = d.outstanding;
+  const bool newcomer = IsNewcomer(*account);
   AddPart(&d, *account, device, -1);
+  if (newcomer) AddNewcomer(*account, -1);
   account->measured[device] += bytes;
   d.measured += bytes;
   AddPart(&d, *account, device, +1);
+  if (newcomer) AddNewcomer(*account, +1);
   d.unseen += Minus(before, d.outstanding);
 }
 

@@ -26,8 +26,10 @@
 #define ASPIRED_CORE_RESOURCE_LEDGER_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,6 +64,9 @@ struct ResourceAccount {
   // Bytes by device; empty: nothing worth counting.
   std::vector<int64_t> measured;
   Phase phase = Phase::kIdle;
+  // Since when its servable has had memory without a gap; see
+  // ResourceLedger::NextResidency().
+  uint64_t resident_since = 0;
   // No other load or unload was under way during its load: what was measured
   // is its own.
   bool exclusive = true;
@@ -83,6 +88,9 @@ class ResourceLedger {
     // was measured of them exceeds it.
     uint64_t transit = 0;
     uint64_t transit_excess = 0;
+    // The same of the residents that FitsAtRest() counts as gone.
+    uint64_t newcomers = 0;
+    uint64_t newcomers_excess = 0;
     // What was measured since the reading was made: it is outstanding no more,
     // and in no reading yet.
     uint64_t unseen = 0;
@@ -130,8 +138,12 @@ class ResourceLedger {
   // Whether it would fit, were `freed` (bound) given back.
   bool Fits(const ResourceAllocation& request,
             const ResourceAllocation& freed = {}) const;
-  // Whether it would fit, were all that loads or leaves gone.
-  bool FitsAtRest(const ResourceAllocation& request) const;
+  // Whether it would fit, were all that loads or leaves gone, and all residents
+  // whose residency is not older than `since`. O(newcomers) when `since` is
+  // another one than last time, else O(devices).
+  bool FitsAtRest(const ResourceAllocation& request, uint64_t since);
+  // Counts up: the residencies that begin from now on are not older.
+  uint64_t NextResidency() { return ++last_residency_; }
   // What is reserved for versions that leave: what is certain to come back.
   const ResourceAllocation& leaving() const { return leaving_; }
 
@@ -177,6 +189,11 @@ class ResourceLedger {
   void Attribute(size_t device, int64_t self);
   void AddMeasured(ResourceAccount* account, size_t device, int64_t bytes);
   void AddReserved(const ResourceAccount& account, int sign);
+  void AddNewcomer(const ResourceAccount& account, int sign);
+  bool IsNewcomer(const ResourceAccount& account) const {
+    return account.phase == ResourceAccount::Phase::kResident &&
+           account.resident_since >= newcomers_since_;
+  }
   bool HoldsDeviceMemory(const ResourceAccount& account) const;
   uint64_t ReservedOn(const ResourceAccount& account, size_t device) const;
   // What is reserved and not in use. Version by version that is too much: a
@@ -193,6 +210,11 @@ class ResourceLedger {
   std::vector<Footprint> footprints_;
   uint64_t last_mark_ = 0;
   uint64_t last_observed_ = 0;
+  // By residency.
+  std::set<std::pair<uint64_t, const ResourceAccount*>> residents_;
+  uint64_t last_residency_ = 0;
+  // Whom `Device::newcomers` counts.
+  uint64_t newcomers_since_ = std::numeric_limits<uint64_t>::max();
 };
 
 }  // namespace aspired

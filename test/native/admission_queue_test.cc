@@ -26,7 +26,11 @@ class Memory final : public AdmissionQueue<int>::Judge {
     return need[item] <= free ? Admission::kFits : Admission::kWaits;
   }
   bool FitsAtRest(const int& item) override {
-    return need[item] <= free + transit;
+    return need[item] <= free + transit + newcomers;
+  }
+  void HeldInVain(const int&) override {
+    ++held_in_vain;
+    newcomers = 0;  // those that are still there, stay
   }
   bool Compete(const int& a, const int& b) override {
     return device[a] == device[b];
@@ -34,11 +38,13 @@ class Memory final : public AdmissionQueue<int>::Judge {
   void Drop(int item) override { dropped.push_back(item); }
 
   int free = 0;
-  int transit = 0;  // comes back by itself
+  int transit = 0;    // comes back by itself
+  int newcomers = 0;  // may come back
   std::map<int, int> need, device;
   std::map<int, bool> gone;
   std::vector<int> dropped;
   int looks = 0;
+  int held_in_vain = 0;
 };
 
 class AdmissionQueueTest : public ::testing::Test {
@@ -158,7 +164,8 @@ TEST_F(AdmissionQueueTest, AHoldEndsByItselfAndTheNextIsTwiceAsLong) {
   Waits(0, 10);
   seconds hold{1};
   for (int round = 0; round < 12; ++round) {
-    Overtake(100 * round + 1, 8);
+    // The one that was let go counts already.
+    Overtake(100 * round + 1, round == 0 ? 8 : 7);
     Waits(100 * round + 50, 1);
     EXPECT_EQ(TakeAll(), Items{});
     ASSERT_EQ(queue_.hold_until(), clock_.Now() + hold) << round;
@@ -168,25 +175,8 @@ TEST_F(AdmissionQueueTest, AHoldEndsByItselfAndTheNextIsTwiceAsLong) {
     EXPECT_TRUE(queue_.wants_look(clock_.Now()));
     EXPECT_EQ(TakeAll(), Items{100 * round + 50});
     memory_.free += 1;
-    // The one that was let go counts already.
     ASSERT_FALSE(queue_.hold_until());
-    Overtake(100 * round + 60, 7);
-    Waits(100 * round + 70, 1);
-    EXPECT_EQ(TakeAll(), Items{});
-    hold = std::min(hold * 2, seconds(600));
-    ASSERT_EQ(queue_.hold_until(), clock_.Now() + hold) << round;
-    clock_.Advance(hold);
-    EXPECT_EQ(TakeAll(), Items{100 * round + 70});
-    memory_.free += 1;
-    hold = std::min(hold * 2, seconds(600));
-    Overtake(100 * round + 80, 7);
-    // Now it is due again; the round below begins with a clean count.
-    Waits(100 * round + 90, 1);
-    EXPECT_EQ(TakeAll(), Items{});
-    clock_.Advance(hold);
-    memory_.gone[100 * round + 90] = true;
-    EXPECT_EQ(TakeAll(), Items{});
-    EXPECT_EQ(memory_.dropped.back(), 100 * round + 90);
+    clock_.Advance(4 * hold);
     hold = std::min(hold * 2, seconds(600));
   }
 }
@@ -204,6 +194,57 @@ TEST_F(AdmissionQueueTest, AHoldThatNobodyWaitsForIsOverAllTheSame) {
   EXPECT_EQ(TakeAll(), Items{});
   EXPECT_FALSE(queue_.hold_until()) << "or the loop would spin on it";
   EXPECT_FALSE(queue_.wants_look(clock_.Now()));
+}
+
+TEST_F(AdmissionQueueTest, AfterAHoldTheOthersHaveFourTimesAsLong) {
+  memory_.free = 1;
+  memory_.transit = 9;
+  Waits(0, 10);
+  seconds hold{1};
+  int item = 1;
+  for (int round = 0; round < 4; ++round) {
+    Overtake(item, 8);
+    Waits(item + 8, 1);
+    EXPECT_EQ(TakeAll(), Items{});
+    ASSERT_EQ(queue_.hold_until(), clock_.Now() + hold) << round;
+    clock_.Advance(hold);
+    EXPECT_EQ(TakeAll(), Items{item + 8});
+    memory_.free += 1;
+    Overtake(item + 9, 100);
+    EXPECT_FALSE(queue_.hold_until());
+    clock_.Advance(4 * hold - milliseconds(1));
+    Overtake(item + 109, 1);
+    clock_.Advance(milliseconds(1));
+    hold *= 2;
+    item += 110;
+    // It has been overtaken often enough long since.
+    Waits(item, 1);
+    EXPECT_EQ(TakeAll(), Items{}) << round;
+    memory_.gone[item] = true;
+    EXPECT_EQ(ChangeAndTakeAll(), Items{});
+    clock_.Advance(hold);
+    EXPECT_EQ(TakeAll(), Items{});
+    clock_.Advance(4 * hold);
+    hold *= 2;
+    ++item;
+  }
+  EXPECT_EQ(memory_.held_in_vain, 8);
+}
+
+TEST_F(AdmissionQueueTest, ForNewcomersThatStayNobodyIsHeldTwice) {
+  memory_.free = 1;
+  memory_.newcomers = 9;
+  Waits(0, 10);
+  Overtake(1, 8);
+  Waits(20, 1);
+  EXPECT_EQ(TakeAll(), Items{});
+  clock_.Advance(seconds(1));
+  EXPECT_EQ(TakeAll(), Items{20});
+  EXPECT_EQ(memory_.held_in_vain, 1);
+  memory_.free += 1;
+  clock_.Advance(seconds(100));
+  Overtake(21, 200);
+  EXPECT_FALSE(queue_.hold_until());
 }
 
 // However many go past it: it would throttle everybody for as long as it waits.
@@ -306,6 +347,7 @@ TEST_F(AdmissionQueueTest, ADropMayTellOfAChange) {
       return free_ ? Admission::kFits : Admission::kWaits;
     }
     bool FitsAtRest(const int&) override { return false; }
+    void HeldInVain(const int&) override { FAIL(); }
     bool Compete(const int&, const int&) override { return true; }
     void Drop(int item) override {
       EXPECT_EQ(item, 1);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ using ::testing::HasSubstr;
 
 const Status kLost(ErrorCode::kInternal, "GPU 0 has fallen off the bus");
 constexpr uint64_t kSelf = 1000;  // RAM of this process
+// No resident came after that.
+constexpr uint64_t kNobody = std::numeric_limits<uint64_t>::max();
 
 DeviceReading Reading(uint64_t total, uint64_t used) {
   DeviceReading reading;
@@ -124,10 +127,61 @@ TEST_F(ResourceLedgerTest, FreedMemoryCountsOnlyWhereItIs) {
   EXPECT_FALSE(Fits({AnyCuda(10)}));
   EXPECT_TRUE(ledger_.Fits(Allocation({AnyCuda(50)}), a.reserved));
   EXPECT_FALSE(ledger_.Fits(Allocation({Cuda(1, 50)}), a.reserved));
-  EXPECT_TRUE(ledger_.FitsAtRest(Allocation({AnyCuda(50)})));
+  EXPECT_TRUE(ledger_.FitsAtRest(Allocation({AnyCuda(50)}), kNobody));
   ledger_.SetPhase(&a, Phase::kResident);
   ledger_.SetPhase(&b, Phase::kResident);
-  EXPECT_FALSE(ledger_.FitsAtRest(Allocation({AnyCuda(50)})));
+  EXPECT_FALSE(ledger_.FitsAtRest(Allocation({AnyCuda(50)}), kNobody));
+}
+
+TEST_F(ResourceLedgerTest, AtRestNewcomersAreGoneAndOlderResidentsAreNot) {
+  auto old = Wants({Main(20)});
+  auto young = Wants({Main(30)});
+  auto loading = Wants({Main(10)});
+  for (auto* account : {&old, &young, &loading}) {
+    account->resident_since = ledger_.NextResidency();
+    ASSERT_TRUE(ledger_.Reserve(account));
+  }
+  ledger_.SetPhase(&old, Phase::kResident);
+  ledger_.SetPhase(&young, Phase::kResident);
+  const auto most = [this](uint64_t since) {
+    uint64_t bytes = 100;
+    while (!ledger_.FitsAtRest(Allocation({Main(bytes)}), since)) --bytes;
+    return bytes;
+  };
+  EXPECT_EQ(most(kNobody), 50u);
+  EXPECT_EQ(most(young.resident_since), 80u);
+  EXPECT_EQ(most(old.resident_since), 100u);
+  EXPECT_EQ(most(young.resident_since), 80u);
+  ledger_.SetPhase(&loading, Phase::kResident);
+  EXPECT_EQ(most(young.resident_since), 80u) << "it is younger still";
+  EXPECT_EQ(most(loading.resident_since), 50u);
+  ledger_.SetPhase(&young, Phase::kLeaving);
+  EXPECT_EQ(most(loading.resident_since), 80u);
+  EXPECT_EQ(most(young.resident_since), 80u);
+  for (auto* account : {&old, &young, &loading}) ledger_.Release(account);
+  EXPECT_EQ(most(young.resident_since), 100u);
+  ExpectBaseline();
+  EXPECT_EQ(At(0).newcomers, 0u);
+}
+
+TEST_F(ResourceLedgerTest, AtRestWhatNewcomersTookBeyondTheirShareIsBackToo) {
+  auto young = Wants({Main(30)});
+  young.resident_since = ledger_.NextResidency();
+  ASSERT_TRUE(ledger_.Reserve(&young));
+  ledger_.BeginLoad(&young, kSelf);
+  ledger_.EndLoad(&young, kSelf + 45);
+  ledger_.SetPhase(&young, Phase::kResident);
+  ledger_.Observe({Reading(100, 45), Reading(50, 0), Reading(50, 0)});
+  EXPECT_FALSE(ledger_.FitsAtRest(Allocation({Main(60)}), kNobody));
+  EXPECT_TRUE(ledger_.FitsAtRest(Allocation({Main(100)}), 0));
+  // Measured later, as device memory is.
+  ledger_.BeginLoad(&young, kSelf + 45);
+  ledger_.EndLoad(&young, kSelf + 50);
+  ledger_.Observe({Reading(100, 50), Reading(50, 0), Reading(50, 0)});
+  EXPECT_TRUE(ledger_.FitsAtRest(Allocation({Main(100)}), 0));
+  EXPECT_EQ(At(0).newcomers_excess, 20u);
+  ledger_.Release(&young);
+  EXPECT_EQ(At(0).newcomers_excess, 0u);
 }
 
 TEST_F(ResourceLedgerTest, NeverIsMoreThanTheLimitOrTheDevice) {
@@ -205,7 +259,7 @@ TEST_F(ResourceLedgerTest, WithoutALimitSumsDoNotOverflow) {
   EXPECT_FALSE(ledger.Reserve(&b));
   EXPECT_EQ(ledger.AvailableOn(0), 5u);
   EXPECT_TRUE(ledger.Fits(b.requested, a.reserved));
-  EXPECT_TRUE(ledger.FitsAtRest(b.requested));
+  EXPECT_TRUE(ledger.FitsAtRest(b.requested, kNobody));
 }
 
 TEST_F(ResourceLedgerTest, ObserveTellsWhenMoreMayFit) {
