@@ -72,29 +72,64 @@ export abstract class ServableReader {
    * Rejects as getServableHandle() throws. Is counted in the metrics of the version, with its latency, and as an error
    * when `use` throws or rejects.
    */
-  async withServable<T = unknown, R = unknown>(
+  withServable<T = unknown, R = unknown>(
     request: ServableRequest,
     use: (servable: T, id: ServableId) => R | PromiseLike<R>,
   ): Promise<R> {
-    const entry = this.resolve(request);
-    const metrics = this.metrics ? beginRequest(entry) : undefined;
-    const low = clockWords[LOW] as number;
-    const high = clockWords[HIGH] as number;
-    entry.leases++;
+    // No async function: it and its await would take longer than all the rest, and what `use` answers is often no promise.
+    try {
+      const entry = this.resolve(request);
+      const metrics = this.metrics ? beginRequest(entry) : undefined;
+      const low = clockWords[LOW] as number;
+      const high = clockWords[HIGH] as number;
+      entry.leases++;
+      let ended = true;
+      let failed = true;
+      try {
+        const result = use(entry.servable as T, entry.id);
+        if (isThenable(result)) {
+          ended = false;
+          return this.endWith(result, entry, metrics, low, high);
+        }
+        failed = false;
+        return Promise.resolve(result);
+      } finally {
+        if (ended) this.end(entry, metrics, low, high, failed);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  private async endWith<R>(
+    result: PromiseLike<R>,
+    entry: VersionEntry,
+    metrics: VersionMetrics | undefined,
+    low: number,
+    high: number,
+  ): Promise<R> {
     let failed = true;
     try {
-      const result = use(entry.servable as T, entry.id);
-      // What is no promise is not waited for: an await takes longer than all the rest.
-      const value = isThenable(result) ? await result : result;
+      const value = await result;
       failed = false;
       return value;
     } finally {
-      if (metrics) {
-        metrics.end(low, high, failed);
-        if (failed) this.onRequestFailed(entry);
-      }
-      release(entry);
+      this.end(entry, metrics, low, high, failed);
     }
+  }
+
+  private end(
+    entry: VersionEntry,
+    metrics: VersionMetrics | undefined,
+    low: number,
+    high: number,
+    failed: boolean,
+  ): void {
+    if (metrics) {
+      metrics.end(low, high, failed);
+      if (failed) this.onRequestFailed(entry);
+    }
+    release(entry);
   }
 
   /** withServable() for a function that is synchronous: a promise that it returns is not waited for. */

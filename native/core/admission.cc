@@ -150,8 +150,8 @@ class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
   }
   bool FitsAtRest(const ManagedPtr& m) override {
     // One that has ended waits for nothing, though it is still in the queue.
-    return m->waiting && manager_.ledger_->FitsAtRest(m->account->requested,
-                                                      m->waits_since);
+    return m->waiting &&
+           manager_.ledger_->FitsAtRest(m->account->requested, m->waits_since);
   }
   void HeldInVain(const ManagedPtr& m) override {
     m->waits_since = manager_.ledger_->NextResidency();

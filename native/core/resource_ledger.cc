@@ -166,10 +166,8 @@ ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
       const DeviceReading& r = *device.reading;
       const uint64_t taken =
           SaturatingAdd(r.used, SaturatingAdd(Promised(device), device.unseen));
-      const uint64_t comes_back =
-          SaturatingAdd(back, at_rest ? device.transit_excess +
-                                            device.newcomers_excess
-                                      : 0);
+      const uint64_t comes_back = SaturatingAdd(
+          back, at_rest ? device.transit_excess + device.newcomers_excess : 0);
       const uint64_t really =
           r.status.ok() ? Minus(SaturatingAdd(r.total, comes_back), taken) : 0;
       left = std::min(left, really);

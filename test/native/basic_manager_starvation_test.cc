@@ -55,7 +55,8 @@ class BasicManagerStarvationMemoryTest : public MemoryTest {
 
 // One of them is resident at all times, and each is there before the one before
 // it goes.
-TEST_F(BasicManagerStarvationMemoryTest, ResidentsThatRelieveOneAnotherGiveWay) {
+TEST_F(BasicManagerStarvationMemoryTest,
+       ResidentsThatRelieveOneAnotherGiveWay) {
   std::deque<std::pair<int, ServableId>> ends;
   Loaded({"resident-0", 1}, {Main(40)});
   ends.push_back({10, {"resident-0", 1}});
