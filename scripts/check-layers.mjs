@@ -89,6 +89,18 @@ function checkDoors(file, path) {
   problems.push(`${file}: imports ${path}; ${folder} may import itself and ${doors.join(', ')}`);
 }
 
+// Who has no fleet needs none of its packages, and loads none of its code.
+const FLEET_PEERS = /^(bullmq|ioredis)(\/|$)/;
+
+function checkFleetIsApart(file, target, path, atLoad) {
+  if (FLEET_PEERS.test(target) && atLoad) {
+    problems.push(`${file}: imports ${target} at load time; it is an optional peer: import('${target}') where it is needed`);
+  }
+  if (path?.startsWith('lib/fleet/') && !/^lib\/(fleet|cli)\//.test(file)) {
+    problems.push(`${file}: imports ${path}; only lib/cli knows the fleet`);
+  }
+}
+
 const graph = new Map();
 for (const file of filesBelow(['lib'], isTs)) {
   const edges = [];
@@ -96,8 +108,10 @@ for (const file of filesBelow(['lib'], isTs)) {
     if (target.startsWith('#lib/') || target === 'aspired') {
       problems.push(`${file}: imports ${target}; lib/ imports itself by relative paths`);
     }
-    if (!target.startsWith('.')) continue;
-    const path = posix.normalize(posix.join(dirname(file), target)).replace(/\.js$/, '.ts');
+    const isOurs = target.startsWith('.');
+    const path = isOurs ? posix.normalize(posix.join(dirname(file), target)).replace(/\.js$/, '.ts') : undefined;
+    checkFleetIsApart(file, target, path, atLoad);
+    if (path === undefined) continue;
     if (!path.startsWith('lib/')) problems.push(`${file}: imports ${target}, which is outside lib/`);
     checkDoors(file, path);
     if (atLoad) edges.push(path);
