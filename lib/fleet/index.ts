@@ -5,6 +5,7 @@
 export type * from './gates/types.js';
 export type * from './rollout/types.js';
 export { MAX_WRITES, SEEN, TOLD } from './rollout/types.js';
+export { RedisStore, type RedisStoreOptions } from './store/redis-store.js';
 export type * from './store/types.js';
 export type * from './types.js';
 export { FLEET_SCHEMA } from './types.js';

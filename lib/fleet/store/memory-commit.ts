@@ -15,6 +15,9 @@ import type {
   StartAnswer,
 } from './types.js';
 
+/** Rollouts of a model that are kept. */
+const KEPT_ROLLOUTS = 20;
+
 export type AssertChange = Parameters<FleetStore['assertCells']>[0];
 
 export function modelOf(fleet: SharedMemory, name: string): ModelData {
@@ -106,6 +109,7 @@ export function startRollout(fleet: SharedMemory, start: RolloutStart): StartAns
   rollouts.set(id, rollout);
   model.active = id;
   model.history.unshift(id);
+  for (const old of model.history.splice(KEPT_ROLLOUTS)) rollouts.delete(old);
   remember(model.operations, operation, id);
   const message = `version ${plan.version}: ${reason}`;
   record(fleet, model.audit, { rollout: id, revision: 0, event: 'start', message, actor, hosts: plan.hosts.length });

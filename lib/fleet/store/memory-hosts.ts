@@ -27,9 +27,11 @@ export function heartbeat(fleet: SharedMemory, beat: Heartbeat): HeartbeatAnswer
   if (lease && lease.bootId !== bootId) return { ...answer, heldBy: lease.bootId };
   const before = data.reports.get(host);
   const last = before?.bootId === bootId ? before.sequence : undefined;
-  data.leases.set(host, { bootId, sequence, expiresAt: fleet.now() + leaseMs });
-  const says = Boolean(info ?? beat.status ?? beat.models);
+  const says = Boolean(info ?? beat.status) || (beat.models?.size ?? 0) > 0;
   if (says) writeReport(fleet, beat, last === undefined ? undefined : before);
+  // A lease speaks of the report that is there.
+  const stored = says ? sequence : (last ?? 0);
+  data.leases.set(host, { bootId, sequence: stored, expiresAt: fleet.now() + leaseMs });
   const goesOn = last === sequence || (says && last === sequence - 1);
   return info || goesOn ? answer : { ...answer, resend: true };
 }

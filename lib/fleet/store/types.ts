@@ -110,6 +110,7 @@ export interface HostStore {
 
 export interface Lease {
   readonly bootId: string;
+  /** Of the last report of this boot that the store has; 0: none. */
   readonly sequence: number;
 }
 

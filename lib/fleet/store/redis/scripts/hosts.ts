@@ -1,0 +1,137 @@
+// The scripts of hosts, and of the fleet as a whole.
+import { AUDIT, EMPTY, NOW, OPERATIONS, REVISION, type Script } from './shared.js';
+
+/**
+ * KEYS: lease, report, document. ARGV: boot, sequence, ms of the lease, '1' with info, how many fields and values follow,
+ * those, and then fields to be deleted.
+ */
+export const HEARTBEAT: Script = {
+  name: 'aspiredFleetHeartbeat',
+  lua: `
+local boot, sequence, pairs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[5])
+local says = #ARGV > 5
+local held, stored = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)')
+local revision = redis.call('HGET', KEYS[3], '!')
+if held and held ~= boot then return {'held', revision, held} end
+if not held then
+  local last
+  last, stored = string.match(redis.call('HGET', KEYS[2], '!b') or '', '^(%S+) (%d+)')
+  if last ~= boot then
+    stored = nil
+    if says and last then redis.call('DEL', KEYS[2]) end
+  end
+end
+stored = tonumber(stored or '0')
+local goesOn = stored == sequence or (says and stored == sequence - 1)
+if says then stored = sequence end
+redis.call('SET', KEYS[1], boot .. ' ' .. string.format('%.0f', stored), 'PX', ARGV[3])
+local function chunks(command, first, last)
+  for i = first, last, 1000 do redis.call(command, KEYS[2], unpack(ARGV, i, math.min(i + 999, last))) end
+end
+chunks('HSET', 6, 5 + pairs)
+chunks('HDEL', 6 + pairs, #ARGV)
+if goesOn or ARGV[4] == '1' then return {'ok', revision} end
+return {'resend', revision}
+`,
+};
+
+/** KEYS: lease. ARGV: boot. */
+export const LEAVE: Script = {
+  name: 'aspiredFleetLeave',
+  lua: `
+local held = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) ')
+if held == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return {'ok'}
+`,
+};
+
+/** KEYS: meta. ARGV: schema, an incarnation in case there is none. */
+export const CREATE: Script = {
+  name: 'aspiredFleetCreate',
+  lua: `${NOW}${EMPTY}
+if isEmpty(KEYS[1]) then
+  redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'incarnation', ARGV[2], 'createdAt', now())
+end
+return redis.call('HMGET', KEYS[1], 'schema', 'incarnation', 'createdAt')
+`,
+};
+
+/** KEYS: meta, hosts, documents... ARGV: id and info of each. Answers 'index cordoned' of each. */
+export const ENTER: Script = {
+  name: 'aspiredFleetEnter',
+  lua: `${NOW}${EMPTY}${REVISION}
+if isEmpty(KEYS[1]) then return {'empty'} end
+local answer, revision = {'ok'}, nil
+for i = 3, #KEYS do
+  local id, info = ARGV[2 * i - 5], ARGV[2 * i - 4]
+  local place = string.match(redis.call('HGET', KEYS[2], id) or '', '^%d+ %d')
+  if not place then
+    place = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'next', 1) - 1) .. ' 0'
+  end
+  redis.call('HSET', KEYS[2], id, place .. ' ' .. info)
+  if redis.call('EXISTS', KEYS[i]) == 0 then
+    revision = revision or nextRevision(KEYS[1], now())
+    redis.call('HSET', KEYS[i], '!', revision)
+    redis.call('SPUBLISH', KEYS[i], '')
+  end
+  answer[#answer + 1] = place
+end
+return answer
+`,
+};
+
+/** KEYS: meta, hosts, audit, and for a removal document, report and lease. ARGV: id, '0' or '1' or 'remove', operation, actor, reason. */
+export const CHANGE_HOST: Script = {
+  name: 'aspiredFleetChangeHost',
+  lua: `${OPERATIONS}${EMPTY}${AUDIT}
+if isEmpty(KEYS[1]) then return {'empty'} end
+local ops = redis.call('HGET', KEYS[1], 'ops')
+if recall(ops, ARGV[3]) then return {'ok'} end
+local host = redis.call('HGET', KEYS[2], ARGV[1])
+if not host then return {'unknown'} end
+local event = 'remove'
+if ARGV[2] == 'remove' then
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6])
+else
+  local index, info = string.match(host, '^(%d+) %d (.*)$')
+  redis.call('HSET', KEYS[2], ARGV[1], index .. ' ' .. ARGV[2] .. ' ' .. info)
+  event = ARGV[2] == '1' and 'cordon' or 'uncordon'
+end
+redis.call('HSET', KEYS[1], 'ops', remember(ops, ARGV[3], event))
+audit(KEYS[3], '', '', event, ARGV[1] .. ': ' .. ARGV[5], ARGV[4], '1')
+return {'ok'}
+`,
+};
+
+/** KEYS: meta, importing. ARGV: operation. One import at a time, and only where there is no fleet. */
+export const IMPORT_BEGIN: Script = {
+  name: 'aspiredFleetImportBegin',
+  lua: `${EMPTY}
+if not isEmpty(KEYS[1]) then
+  if redis.call('HGET', KEYS[1], 'importedBy') == ARGV[1] then return {'done'} end
+  return {'exists'}
+end
+local other = redis.call('GET', KEYS[2])
+if other and other ~= ARGV[1] then return {'busy', other} end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', 600000)
+return {'go'}
+`,
+};
+
+/** KEYS: meta, importing, audit. ARGV: operation, schema, incarnation, next index, hosts, actor, reason. Opens the fleet. */
+export const IMPORT_END: Script = {
+  name: 'aspiredFleetImportEnd',
+  lua: `${NOW}${EMPTY}${AUDIT}
+if not isEmpty(KEYS[1]) then
+  if redis.call('HGET', KEYS[1], 'importedBy') == ARGV[1] then return {'done'} end
+  return {'exists'}
+end
+local at = now()
+redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'incarnation', ARGV[3], 'createdAt', at,
+  'next', ARGV[4], 'revision', at, 'importedBy', ARGV[1])
+redis.call('DEL', KEYS[2])
+audit(KEYS[3], '', '', 'import', ARGV[7], ARGV[6], ARGV[5])
+return {'done'}
+`,
+};
