@@ -94,7 +94,9 @@ const FLEET_PEERS = /^(bullmq|ioredis)(\/|$)/;
 
 function checkFleetIsApart(file, target, path, atLoad) {
   if (FLEET_PEERS.test(target) && atLoad) {
-    problems.push(`${file}: imports ${target} at load time; it is an optional peer: import('${target}') where it is needed`);
+    problems.push(
+      `${file}: imports ${target} at load time; it is an optional peer: import('${target}') where it is needed`,
+    );
   }
   if (path?.startsWith('lib/fleet/') && !/^lib\/(fleet|cli)\//.test(file)) {
     problems.push(`${file}: imports ${path}; only lib/cli knows the fleet`);
