@@ -78,6 +78,15 @@ for (const run of [
   });
 }
 
+test('evidence is worth what it says: it reaches 5 at most once in five times, at the limit', (t) => {
+  for (const zones of [1, 3]) {
+    const run: Run = { base: 0.02, increase: MARGIN, share: 2, zones, requests: 3_000, batch: 75 };
+    const reached = shareOf(repeat(150, 12, run, (strata) => evidenceOfExcess(strata, MARGIN) >= Math.log(5)));
+    t.diagnostic(`${zones} zones: ${reached * 100} % of the runs`);
+    assert.ok(reached <= 0.2 && reached > 0, `${reached * 100} % of the runs`);
+  }
+});
+
 test('the simulation catches a test that may be looked at only once', (t) => {
   const run: Run = { base: 0.02, increase: MARGIN, share: 1, requests: 5_000 };
   const alarms = shareOf(repeat(500, 7, run, fixedSampleTest));

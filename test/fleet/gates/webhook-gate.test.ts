@@ -147,6 +147,14 @@ test('a port where nobody listens is named with the cause', async () => {
   assert.match(message, /ERR_GATE_UNREACHABLE.*in 2 attempts: .*ECONNREFUSED/);
 });
 
+test('an answer leaves no timer behind', async () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  await ask([says({ verdict: 'pass' })]);
+  const before = timers();
+  for (let i = 0; i < 5; i++) await ask([says('', 500), says({ verdict: 'pass' })], { timeoutMs: 60_000 });
+  assert.ok(timers() <= before, `${timers()} timers, ${before} before`);
+});
+
 test('the signal ends an attempt and a pause, and leaves nothing behind', async () => {
   answers = [hangs];
   const during = new AbortController();
