@@ -1,0 +1,112 @@
+// What this host has accepted, on its disk: what it serves after a restart, whether or not the store answers.
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { AspiredError, messageOf } from '../../errors.js';
+import { decodeCell } from '../codec.js';
+import { type DesiredCell, FLEET_SCHEMA } from '../types.js';
+import { moveAside, readText, writeDurably } from './durable-file.js';
+
+/** A cell, with the text that it was written as: a newer controller may have said more than we can read. */
+export interface AcceptedCell {
+  readonly cell: DesiredCell;
+  readonly text: string;
+}
+
+/** What a host has accepted so far. */
+export interface AcceptedDocument {
+  /** Of the last document that had nothing to refuse. */
+  readonly revision: number;
+  /** Of removed models, too: their generation tells a replay. */
+  readonly cells: ReadonlyMap<string, AcceptedCell>;
+}
+
+export const NOTHING_ACCEPTED: AcceptedDocument = { revision: 0, cells: new Map() };
+
+/** What was on the disk, and what was wrong with it. */
+export interface AcceptedReading {
+  readonly document: AcceptedDocument;
+  readonly problem?: AspiredError;
+}
+
+interface Body {
+  readonly fleet: string;
+  readonly host: string;
+  readonly revision: number;
+  readonly cells: Readonly<Record<string, string>>;
+}
+
+/** The file of one host. */
+export class AcceptedFile {
+  readonly path: string;
+
+  constructor(
+    folder: string,
+    private readonly fleet: string,
+    private readonly host: string,
+  ) {
+    this.path = join(folder, 'accepted.json');
+  }
+
+  /** Never rejects: what cannot be used is moved aside, and told. */
+  async read(): Promise<AcceptedReading> {
+    let text: string | undefined;
+    try {
+      text = await readText(this.path);
+      return { document: text === undefined ? NOTHING_ACCEPTED : this.parse(text) };
+    } catch (cause) {
+      const code = cause instanceof AspiredError ? cause.code : 'ERR_DOCUMENT_UNDECODABLE';
+      const message = `${this.path} cannot be used: ${messageOf(cause)} ${await this.putAside()}`;
+      return { document: NOTHING_ACCEPTED, problem: new AspiredError(code, message, { cause }) };
+    }
+  }
+
+  private async putAside(): Promise<string> {
+    try {
+      const aside = await moveAside(this.path, 'damaged');
+      return `It was moved to ${aside}; this host begins with nothing until the store answers.`;
+    } catch (error) {
+      return `It could not be moved aside either: ${messageOf(error)}`;
+    }
+  }
+
+  private parse(text: string): AcceptedDocument {
+    const { schema, sha256, document } = parseJson(text);
+    if (schema !== FLEET_SCHEMA) {
+      const message = `It has schema ${String(schema)}, this package reads ${FLEET_SCHEMA}.`;
+      throw new AspiredError('ERR_SCHEMA_UNSUPPORTED', message);
+    }
+    // A digit that the disk has changed is still JSON, and another version.
+    if (sha256 !== digest(JSON.stringify(document))) throw new Error('Its checksum is wrong.');
+    const { fleet, host, revision, cells } = document as Body;
+    if (fleet !== this.fleet || host !== this.host) throw new Error(`It belongs to ${host} of the fleet ${fleet}.`);
+    const decoded = Object.entries(cells).map(
+      ([model, cell]) => [model, { cell: decodeCell(cell), text: cell }] as const,
+    );
+    return { revision, cells: new Map(decoded) };
+  }
+
+  /** @throws AspiredError ERR_ACCEPTED_UNWRITABLE */
+  async write({ revision, cells }: AcceptedDocument): Promise<void> {
+    const texts = Object.fromEntries([...cells].map(([model, { text }]) => [model, text]));
+    const document: Body = { fleet: this.fleet, host: this.host, revision, cells: texts };
+    const sha256 = digest(JSON.stringify(document));
+    try {
+      await writeDurably(this.path, `${JSON.stringify({ schema: FLEET_SCHEMA, sha256, document })}\n`);
+    } catch (cause) {
+      const message = `What this host is to serve was not acted on, for it cannot be written down: ${messageOf(cause)}`;
+      throw new AspiredError('ERR_ACCEPTED_UNWRITABLE', message, { cause });
+    }
+  }
+}
+
+function parseJson(text: string): { schema?: unknown; sha256?: unknown; document?: unknown } {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== 'object' || value === null) throw new Error('It holds no object.');
+  return value;
+}
+
+function digest(text: string | undefined): string {
+  return createHash('sha256')
+    .update(text ?? '')
+    .digest('hex');
+}

@@ -1,0 +1,105 @@
+// Reads the desired document, writes down what is accepted of it, and only then has it acted on.
+import { AspiredError, messageOf } from '../../errors.js';
+import type { StoredDocument } from '../store/types.js';
+import type { AcceptedDocument, AcceptedFile } from './accepted-file.js';
+import type { Findings } from './findings.js';
+import { judgeDocument } from './intake.js';
+
+export interface DocumentsOptions {
+  readonly file: AcceptedFile;
+  readonly findings: Findings;
+  /** Reads the document of this host, within a deadline. */
+  readonly read: () => Promise<StoredDocument | undefined>;
+  /** Acts on cells that were accepted. */
+  readonly act: (changes: AcceptedDocument['cells']) => void;
+  /** Something was accepted, or refused. */
+  readonly changed: (models: Iterable<string>) => void;
+  /** The store did not answer. */
+  readonly away: (error: AspiredError) => void;
+}
+
+export class Documents {
+  /** What is acted on. */
+  accepted: AcceptedDocument;
+  /** Revision that was read last; null: no document; undefined: none was read, or it has to be read again. */
+  private lastRead: number | null | undefined;
+  private running: Promise<void> | undefined;
+  private again = false;
+  private closed = false;
+
+  constructor(
+    private readonly options: DocumentsOptions,
+    accepted: AcceptedDocument,
+  ) {
+    this.accepted = accepted;
+  }
+
+  /** A heartbeat has told the revision: reads the document when it is another one. */
+  told(revision: number | undefined): void {
+    if ((revision ?? null) !== this.lastRead) this.ring();
+  }
+
+  /** Reads the document now. At most one reading is under way, and one waits. */
+  ring(): void {
+    if (this.closed) return;
+    if (this.running) {
+      this.again = true;
+      return;
+    }
+    this.running = this.run();
+  }
+
+  private async run(): Promise<void> {
+    try {
+      do {
+        this.again = false;
+        await this.pull();
+      } while (this.again && !this.closed);
+    } catch (error) {
+      // What we did not foresee must not end the host; the next heartbeat reads again.
+      this.lastRead = undefined;
+      const message = `Reading the desired document failed: ${messageOf(error)}`;
+      const told = error instanceof AspiredError ? error : new AspiredError('ERR_INTERNAL', message, { cause: error });
+      if (!this.closed) this.options.away(told);
+    } finally {
+      this.running = undefined;
+    }
+  }
+
+  private async pull(): Promise<void> {
+    const { findings, file, read, act, changed } = this.options;
+    const stored = await read();
+    if (this.closed) return;
+    const { changes, refusals } = judgeDocument(stored, this.accepted);
+    findings.replace('document', refusals);
+    const revision = refusals.size === 0 && stored ? stored.revision : this.accepted.revision;
+    this.lastRead = stored?.revision ?? null;
+    if (changes.size === 0) {
+      const isNew = revision !== this.accepted.revision;
+      this.accepted = { ...this.accepted, revision };
+      if (isNew) changed([]);
+      return;
+    }
+    const next = { revision, cells: new Map([...this.accepted.cells, ...changes]) };
+    try {
+      await file.write(next);
+      findings.clear('persist');
+    } catch (error) {
+      // Serving something that a restart would not know is worse than serving the old for longer.
+      this.lastRead = undefined;
+      findings.set('persist', error as AspiredError);
+      return;
+    }
+    // The next boot will act on it.
+    if (this.closed) return;
+    this.accepted = next;
+    act(changes);
+    changed(changes.keys());
+  }
+
+  /** Resolves when nothing is being written any more. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.running;
+  }
+}

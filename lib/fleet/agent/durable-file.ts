@@ -1,0 +1,67 @@
+// Files that are whole or not there, whenever the process or the machine ends.
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+/** The text of the file; undefined when there is none. Rejects when it cannot be read. */
+export async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Replaces the file; when this resolves it is on the disk. Written aside and renamed, so that there is the old or the new
+ * one and never a half; the folder is synchronized, or the rename itself could be lost with the power.
+ */
+export async function writeDurably(path: string, text: string): Promise<void> {
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true });
+  const aside = `${path}.tmp`;
+  await writeAndSync(aside, text);
+  await rename(aside, path);
+  await syncFolder(folder);
+}
+
+async function writeAndSync(path: string, text: string): Promise<void> {
+  const file = await open(path, 'w', 0o644);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  // Windows cannot open folders, and keeps its journal of names by itself.
+  if (process.platform === 'win32') return;
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Moves the file to a name that is free, for somebody to look at; answers the name. */
+export async function moveAside(path: string, why: string): Promise<string> {
+  const folder = dirname(path);
+  for (let count = 1; ; count++) {
+    const aside = join(folder, `${path.slice(folder.length + 1)}.${why}-${count}`);
+    try {
+      // Held open by nobody: a name that is taken must not be replaced.
+      await (await open(aside, 'wx')).close();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST' && count < MAX_ASIDE) continue;
+      throw error;
+    }
+    await rename(path, aside);
+    return aside;
+  }
+}
+
+/** More than this many are a disk that fails every day: the last one is given up with an error. */
+const MAX_ASIDE = 1000;
