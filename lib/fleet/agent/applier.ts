@@ -48,7 +48,9 @@ export class Applier {
     const { manager, prefetches } = this.options;
     prefetches.want(model, cell.prefetch, cell.versions);
     const policy = cell.resourcePreserving ? 'resource-preserving' : 'availability-preserving';
-    const intent = `${cell.versions.join()} ${cell.primary} ${policy}`;
+    // A primary of nothing would be remembered for ever.
+    const primary = cell.versions.length > 0 ? (cell.primary ?? null) : null;
+    const intent = `${cell.versions.join()} ${primary} ${policy}`;
     this.refused.delete(model);
     if (this.applied.get(model)?.intent === intent) return;
     const loaders = this.loadersFor(model, cell.versions);
@@ -56,7 +58,7 @@ export class Applier {
       manager.setAspiredVersions(
         model,
         [...loaders].map(([version, loader]) => ({ version, loader })),
-        { primary: cell.primary ?? null, aspiredVersionPolicy: policy },
+        { primary, aspiredVersionPolicy: policy },
       );
       this.applied.set(model, { intent, loaders });
     } catch (cause) {

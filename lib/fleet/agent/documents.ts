@@ -14,8 +14,6 @@ export interface DocumentsOptions {
   readonly act: (changes: AcceptedDocument['cells']) => void;
   /** Something was accepted, or refused. */
   readonly changed: (models: Iterable<string>) => void;
-  /** The store did not answer. */
-  readonly away: (error: AspiredError) => void;
 }
 
 export class Documents {
@@ -60,7 +58,7 @@ export class Documents {
       this.lastRead = undefined;
       const message = `Reading the desired document failed: ${messageOf(error)}`;
       const told = error instanceof AspiredError ? error : new AspiredError('ERR_INTERNAL', message, { cause: error });
-      if (!this.closed) this.options.away(told);
+      if (!this.closed) this.options.findings.set('read', told);
     } finally {
       this.running = undefined;
     }
@@ -70,6 +68,7 @@ export class Documents {
     const { findings, file, read, act, changed } = this.options;
     const stored = await read();
     if (this.closed) return;
+    findings.clear('read');
     const { changes, refusals } = judgeDocument(stored, this.accepted);
     findings.replace('document', refusals);
     const revision = refusals.size === 0 && stored ? stored.revision : this.accepted.revision;

@@ -2,7 +2,17 @@
 import { type AspiredError, type AspiredErrorCode, messageOf } from '../../errors.js';
 
 /** Where a finding comes from: each subject replaces its own. */
-export type Subject = 'state' | 'persist' | 'document' | 'apply' | 'clock' | 'doorbell' | 'hint' | 'lease' | 'store';
+export type Subject =
+  | 'state'
+  | 'read'
+  | 'persist'
+  | 'document'
+  | 'apply'
+  | 'clock'
+  | 'doorbell'
+  | 'hint'
+  | 'lease'
+  | 'store';
 
 /** Characters of a message in a report. */
 const MOST_CHARACTERS = 500;
@@ -19,7 +29,10 @@ export class Findings {
   /** All that is wrong with the subject now. */
   replace(subject: Subject, errors: ReadonlyMap<string, AspiredError>): void {
     const before = this.bySubject.get(subject) ?? new Map<string, AspiredError>();
-    const fresh = [...errors].filter(([key, error]) => before.get(key)?.message !== error.message);
+    // The words of a store change with every attempt; a document that says something else is another matter.
+    const known = (key: string, { message }: AspiredError): boolean =>
+      subject === 'document' ? before.get(key)?.message === message : before.has(key);
+    const fresh = [...errors].filter(([key, error]) => !known(key, error));
     if (errors.size > 0) this.bySubject.set(subject, errors);
     else this.bySubject.delete(subject);
     if (fresh.length > 0 || errors.size !== before.size) this.changed();

@@ -111,7 +111,6 @@ export class FleetAgent implements AsyncDisposable {
         read: async () => answered('reading the document', timeoutMs, (await this.link.open()).readDesired(info.id)),
         act: (changes) => this.applier.apply(changes),
         changed: (models) => this.touched(models),
-        away: (error) => this.session.isAway(error),
       },
       reading.document,
     );

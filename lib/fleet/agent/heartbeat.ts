@@ -29,6 +29,8 @@ export class HeartbeatTimer {
   private gathering: NodeJS.Timeout | undefined;
   private traffic: NodeJS.Timeout | undefined;
   private failures = 0;
+  /** Something changed while the store was not to be asked. */
+  private missed = false;
   private closed = false;
 
   constructor(private readonly options: HeartbeatOptions) {}
@@ -40,7 +42,11 @@ export class HeartbeatTimer {
 
   /** Something has changed: a beat follows soon, with whatever else changes until then. */
   changed(): void {
-    if (this.closed || this.gathering || this.isPausing) return;
+    if (this.closed || this.gathering) return;
+    if (this.isPausing) {
+      this.missed = true;
+      return;
+    }
     this.gathering = setTimeout(() => {
       this.gathering = undefined;
       this.request('changes');
@@ -71,7 +77,11 @@ export class HeartbeatTimer {
       } else if (scope === 'all') this.schedule(jittered(this.options.intervalMs));
     }
     this.running = undefined;
-    if (!this.isPausing) this.watch();
+    if (this.isPausing) return;
+    this.watch();
+    if (!this.missed) return;
+    this.missed = false;
+    this.changed();
   }
 
   private pauseAfter(outcome: BeatOutcome): number {

@@ -25,7 +25,9 @@ export class ModelReports {
   of(model: string, cell: DesiredCell, memory: Memory): ModelReport {
     const { manager, prefetches } = this.options;
     const traffic = new Map(manager.getServableMetrics(model).map(({ id, snapshot }) => [id.version, snapshot]));
-    const versions: VersionReport[] = manager.getServableStates(model).map((state) => {
+    // A standby is gone as far as the fleet can tell: nobody can read it, and it gives its memory to whoever needs it.
+    const states = manager.getServableStates(model).filter(({ standby }) => !standby);
+    const versions: VersionReport[] = states.map((state) => {
       const counted = traffic.get(state.id.version);
       return { ...this.versionOf(state, memory), ...(counted && counted.requests > 0 ? { traffic: counted } : {}) };
     });

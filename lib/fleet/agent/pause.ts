@@ -18,7 +18,6 @@ export async function answered<T>(what: string, ms: number, promise: Promise<T>)
   const late = new Promise<never>((_resolve, reject) => {
     const message = `The fleet store did not answer within ${ms} ms: ${what}.`;
     timer = setTimeout(() => reject(new AspiredError('ERR_STORE_UNAVAILABLE', message)), ms);
-    timer.unref();
   });
   try {
     return await Promise.race([promise, late]);

@@ -146,7 +146,7 @@ export class Session {
   }
 
   /** The store does not answer, or refuses. What is served is served on. */
-  isAway(thrown: unknown): void {
+  private isAway(thrown: unknown): void {
     const { findings, hopeless } = this.options;
     if (this.state === 'closed') return;
     this.clockDue = true;

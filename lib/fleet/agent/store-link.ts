@@ -38,8 +38,7 @@ export class StoreLink {
 
   private async make(): Promise<HostStore> {
     if (!('redis' in this.option)) return this.option;
-    const path: string = '../store/redis-store.js';
-    const { RedisStore } = (await import(path)) as { RedisStore: { connect(options: object): Promise<HostStore> } };
+    const { RedisStore } = await import('../store/redis-store.js');
     return RedisStore.connect({ url: this.option.redis, fleet: this.fleet, role: 'agent' });
   }
 

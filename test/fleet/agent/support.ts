@@ -181,6 +181,8 @@ export interface HostOptions extends Partial<Omit<FleetAgentOptions, 'store'>> {
   readonly test?: TestManager;
   readonly loaders?: LoaderPark;
   readonly store?: ScriptedStore;
+  /** URL of a Redis instead. */
+  readonly redis?: string;
 }
 
 /** Fast enough to wait for, slow enough to tell a doorbell from a heartbeat where that matters. */
@@ -188,7 +190,14 @@ export const HEARTBEAT_MS = 50;
 
 /** Starts an agent that ends with the test. */
 export async function startHost(t: TestContext, options: HostOptions = {}): Promise<Host> {
-  const { managerOptions, test: given, loaders = new LoaderPark(), store = new ScriptedStore(), ...rest } = options;
+  const {
+    managerOptions,
+    test: given,
+    loaders = new LoaderPark(),
+    store = new ScriptedStore(),
+    redis,
+    ...rest
+  } = options;
   const test = given ?? new TestManager(t, managerOptions);
   const stateDir = rest.stateDir ?? tempDir(t);
   const errors: AspiredError[] = [];
@@ -196,7 +205,7 @@ export async function startHost(t: TestContext, options: HostOptions = {}): Prom
     FleetAgent.start({
       fleet: 'f',
       id: 'h1',
-      store,
+      store: redis === undefined ? store : { redis },
       stateDir,
       manager: test.manager,
       loader: loaders.factory,
