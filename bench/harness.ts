@@ -4,7 +4,7 @@ import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { median } from './measure.js';
 import type { Figure, Measured, Suite, TrialOptions, Variant } from './suite.js';
-import type { TrialAnswer } from './trial.js';
+import type { TrialAnswer } from './trial-answer.js';
 
 const TRIAL = fileURLToPath(new URL('./trial.js', import.meta.url));
 const DEADLINE_MS = 300_000;
@@ -38,12 +38,17 @@ export interface FigureResult extends Figure {
 /** Told before each trial. */
 export type OnTrial = (entry: Entry, done: number, total: number) => void;
 
-/** Runs `trials` rounds over the variants, so that what disturbs the machine for a while disturbs all of them. */
+/**
+ * Runs `trials` rounds over the variants, so that what disturbs the machine for a while disturbs all of them.
+ *
+ * @param program Path of the program of a trial, which knows the suites.
+ */
 export async function runTrials(
   entries: readonly Entry[],
   trials: number,
   options: TrialOptions,
   onTrial: OnTrial,
+  program = TRIAL,
 ): Promise<VariantResult[]> {
   const collected = entries.map(() => ({
     measured: [] as Measured[],
@@ -57,7 +62,7 @@ export async function runTrials(
       const into = collected[index];
       if (!into) continue;
       into.loadAverages.push(os.loadavg()[0] ?? Number.NaN);
-      const answer = await runTrial(entry, options);
+      const answer = await runTrial(entry, options, program);
       if ('error' in answer) into.failures.push(answer.error);
       else into.measured.push(answer.figures);
     }
@@ -87,9 +92,9 @@ function summarize(figure: Figure, measured: readonly Measured[]): FigureResult 
   };
 }
 
-function runTrial({ suite, variant }: Entry, options: TrialOptions): Promise<TrialAnswer> {
+function runTrial({ suite, variant }: Entry, options: TrialOptions, program: string): Promise<TrialAnswer> {
   return new Promise((resolve) => {
-    const child = fork(TRIAL, [suite.name, variant.name, JSON.stringify(options)], {
+    const child = fork(program, [suite.name, variant.name, JSON.stringify(options)], {
       execArgv: [...process.execArgv, '--expose-gc', ...(variant.nodeOptions ?? [])],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

@@ -1,0 +1,110 @@
+// npm run bench:fleet -- [--suite NAME,NAME] [--variant TEXT] [--trials N] [--quick] [--json FILE] [--svg FILE] [--list]
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { redisServerPath } from '../../test/support/redis-server.js';
+import { type Entry, runTrials } from '../harness.js';
+import { describeMachine } from '../machine.js';
+import { type Report, toMarkdown } from '../report.js';
+import type { TrialOptions } from '../suite.js';
+import { growthChart } from './growth-chart.js';
+import { suites } from './suites/index.js';
+
+const TRIAL = fileURLToPath(new URL('./trial.js', import.meta.url));
+const USAGE = `Usage: npm run bench:fleet -- [options]
+
+  --suite NAME,NAME  only these suites: ${suites.map(({ name }) => name).join(', ')}
+  --variant TEXT     only variants whose name contains TEXT
+  --trials N         trials of each variant, each in processes of its own (default 3; 1 with --quick)
+  --quick            small fleets and short waits, for continuous integration
+  --json FILE        write the results, with every trial, to FILE
+  --svg FILE         draw the growth to FILE; needs the suite growth, and takes the suite rollout as well
+  --list             print suites and variants, and run nothing
+
+Each trial starts a redis-server of its own on the loopback device. The results are printed as Markdown on standard output, the
+progress on standard error.
+`;
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      suite: { type: 'string' },
+      variant: { type: 'string', default: '' },
+      trials: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      json: { type: 'string' },
+      svg: { type: 'string' },
+      list: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const trials = Number(values.trials ?? (values.quick ? 1 : 3));
+  if (!Number.isSafeInteger(trials) || trials < 1)
+    throw new Error(`--trials takes a number >= 1, not ${values.trials}`);
+  const names = values.suite?.split(',').map((name) => name.trim());
+  const unknown = names?.find((name) => !suites.some((suite) => suite.name === name));
+  if (unknown !== undefined)
+    throw new Error(`There is no suite ${unknown}; there are ${suites.map(({ name }) => name).join(', ')}`);
+  return { ...values, trials, chosen: suites.filter(({ name }) => names?.includes(name) ?? true) };
+}
+
+/** What is beside the machine in a report of the fleet. */
+function describeSoftware(): string {
+  const require = createRequire(import.meta.url);
+  const versionOf = (name: string): string => (require(`${name}/package.json`) as { version: string }).version;
+  const server = execFileSync(redisServerPath() ?? 'redis-server', ['--version'], { encoding: 'utf8' });
+  const redis = /v=(\S+)/.exec(server)?.[1] ?? 'unknown';
+  return `redis-server ${redis}, ioredis ${versionOf('ioredis')}, bullmq ${versionOf('bullmq')}`;
+}
+
+async function main(): Promise<number> {
+  const { chosen, variant: filter, trials, quick, json, svg, list, help } = readArguments();
+  const options: TrialOptions = { quick, models: '' };
+  const entries: Entry[] = chosen.flatMap((suite) =>
+    suite
+      .variants(options)
+      .filter((variant) => variant.name.includes(filter))
+      .map((variant) => ({ suite, variant })),
+  );
+  if (help || list) {
+    const lines = entries.map(({ suite, variant }) => `${suite.name}: ${variant.name}\n`);
+    process.stdout.write(help ? USAGE : lines.join(''));
+    return 0;
+  }
+  if (redisServerPath() === undefined) throw new Error('redis-server is not installed: apt-get install redis-server');
+  const machine = describeMachine();
+  const results = await runTrials(
+    entries,
+    trials,
+    options,
+    ({ suite, variant }, done, total) =>
+      process.stderr.write(`[${done + 1}/${total}] ${suite.name}: ${variant.name}\n`),
+    TRIAL,
+  );
+  const loadAverageAtEnd = os.loadavg().map((load) => Math.round(load * 100) / 100);
+  const report: Report = { machine, loadAverageAtEnd, quick, trials, results, skipped: {} };
+  const markdown = toMarkdown(report, chosen).replace(
+    '# Benchmarks of aspired\n\n',
+    `# Benchmarks of the fleet\n\n- ${describeSoftware()}\n`,
+  );
+  process.stdout.write(`${markdown}\n`);
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+  const drawing = svg === undefined ? undefined : growthChart(report);
+  if (svg !== undefined && drawing !== undefined) writeFileSync(svg, drawing);
+  if (svg !== undefined && drawing === undefined)
+    process.stderr.write('Nothing to draw: two sizes of growth are needed.\n');
+  for (const { suite, variant, failures } of results) {
+    for (const failure of new Set(failures)) process.stderr.write(`${suite}: ${variant} failed: ${failure}\n`);
+  }
+  return results.some(({ failures }) => failures.length > 0) ? 1 : 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}
