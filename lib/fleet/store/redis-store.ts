@@ -6,7 +6,10 @@ import { checkFleetName } from '../names.js';
 import type { PendingVerb, RolloutVerb, VerbAnswer } from '../rollout/types.js';
 import type { FleetHost, HostInfo, HostReport, Intent } from '../types.js';
 import { RedisConnection } from './redis/connection.js';
+import { RedisHeartbeats } from './redis/heartbeats.js';
+import { HostInfos } from './redis/host-infos.js';
 import { RedisHosts } from './redis/hosts.js';
+import { RedisReports } from './redis/reports.js';
 import { RedisRollouts } from './redis/rollouts.js';
 import { RedisTransfer } from './redis/transfer.js';
 import type * as types from './types.js';
@@ -39,6 +42,8 @@ const OPTIONS = [
 export class RedisStore implements types.FleetStore {
   readonly fleet: string;
   readonly #connection: RedisConnection;
+  readonly #heartbeats: RedisHeartbeats;
+  readonly #reports: RedisReports;
   readonly #hosts: RedisHosts;
   readonly #rollouts: RedisRollouts;
   readonly #transfer: RedisTransfer;
@@ -69,17 +74,22 @@ export class RedisStore implements types.FleetStore {
   private constructor(fleet: string, connection: RedisConnection) {
     this.fleet = fleet;
     this.#connection = connection;
-    this.#hosts = new RedisHosts(connection);
+    const infos = new HostInfos();
+    this.#heartbeats = new RedisHeartbeats(connection);
+    this.#reports = new RedisReports(connection, infos);
+    this.#hosts = new RedisHosts(connection, infos);
     this.#rollouts = new RedisRollouts(connection);
     this.#transfer = new RedisTransfer(connection, fleet);
   }
 
   async heartbeat(beat: types.Heartbeat): Promise<types.HeartbeatAnswer> {
-    return this.#hosts.heartbeat(beat);
+    return this.#heartbeats.heartbeat(beat);
   }
 
   async readDesired(host: string): Promise<types.StoredDocument | undefined> {
-    return this.#hosts.readDesired(host);
+    const document = await this.#hosts.readDesired(host);
+    this.#heartbeats.sawRevision(host, document?.revision);
+    return document;
   }
 
   async onDoorbell(host: string, ring: () => void): Promise<AsyncDisposable> {
@@ -91,7 +101,7 @@ export class RedisStore implements types.FleetStore {
   }
 
   async leave(host: string, bootId: string): Promise<void> {
-    return this.#hosts.leave(host, bootId);
+    return this.#heartbeats.leave(host, bootId);
   }
 
   now(): Promise<number> {
@@ -131,14 +141,14 @@ export class RedisStore implements types.FleetStore {
   }
 
   async readLeases(hosts: readonly string[]): Promise<readonly (types.Lease | undefined)[]> {
-    return this.#hosts.readLeases(hosts);
+    return this.#reports.readLeases(hosts);
   }
 
   async readReports(
     hosts: readonly string[],
     models?: readonly string[],
   ): Promise<readonly (HostReport | undefined)[]> {
-    return this.#hosts.readReports(hosts, models);
+    return this.#reports.readReports(hosts, models);
   }
 
   async readCells(model: string, hosts: readonly string[]): Promise<readonly (string | undefined)[]> {

@@ -67,7 +67,7 @@ export interface Heartbeat {
 }
 
 export interface HeartbeatAnswer {
-  /** Of the desired document; undefined: there is none. */
+  /** Of the desired document, seen at most a quarter of leaseMs ago; undefined: there is none. */
   readonly revision?: number;
   /** The boot that holds the lease of this host id, when it is not this one: nothing was written then. */
   readonly heldBy?: string;

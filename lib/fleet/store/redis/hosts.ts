@@ -1,20 +1,14 @@
-// Hosts in Redis: leases, reports, documents, hints.
+// Hosts in Redis: who there is, documents, hints.
 import { AspiredError } from '../../../errors.js';
 import { checkFleetName } from '../../names.js';
-import {
-  decodeHostInfo,
-  decodeHostStatus,
-  decodeModelReport,
-  encodeHostInfo,
-  encodeHostStatus,
-  encodeModelReport,
-} from '../../report-codec.js';
-import type { FleetHost, HostInfo, HostReport, Intent, ModelReport } from '../../types.js';
-import type { Heartbeat, HeartbeatAnswer, Lease, StoredDocument } from '../types.js';
+import { encodeHostInfo } from '../../report-codec.js';
+import type { FleetHost, HostInfo, Intent } from '../../types.js';
+import type { StoredDocument } from '../types.js';
 import { refused } from './answers.js';
 import type { RedisConnection } from './connection.js';
-import { BOOT, INFO, REVISION, STATUS } from './keys.js';
-import { CHANGE_HOST, ENTER, HEARTBEAT, LEAVE } from './scripts/index.js';
+import type { HostInfos } from './host-infos.js';
+import { REVISION } from './keys.js';
+import { CHANGE_HOST, ENTER } from './scripts/index.js';
 
 /** Hints that are kept, about. */
 const MAX_HINTS = 10_000;
@@ -23,32 +17,11 @@ const ENTER_AT_ONCE = 500;
 
 export class RedisHosts {
   readonly #connection: RedisConnection;
-  /** What hosts say of themselves hardly changes, and is read with each report. */
-  readonly #infos = new Map<string, HostInfo>();
+  readonly #infos: HostInfos;
 
-  constructor(connection: RedisConnection) {
+  constructor(connection: RedisConnection, infos: HostInfos) {
     this.#connection = connection;
-  }
-
-  async heartbeat(beat: Heartbeat): Promise<HeartbeatAnswer> {
-    const { host, bootId, sequence, leaseMs, info } = beat;
-    const { keys } = this.#connection;
-    const { pairs, gone } = fieldsOf(beat);
-    const [outcome, revision, heldBy] = await this.#connection.script(
-      HEARTBEAT,
-      [keys.lease(host), keys.report(host), keys.desired(host)],
-      [bootId, String(sequence), String(leaseMs), info ? '1' : '0', String(pairs.length), ...pairs, ...gone],
-    );
-    return {
-      known: typeof revision === 'string',
-      ...(typeof revision === 'string' ? { revision: Number(revision) } : {}),
-      ...(outcome === 'held' ? { heldBy: String(heldBy) } : {}),
-      ...(outcome === 'resend' ? { resend: true as const } : {}),
-    };
-  }
-
-  async leave(host: string, bootId: string): Promise<void> {
-    await this.#connection.script(LEAVE, [this.#connection.keys.lease(host)], [bootId]);
+    this.#infos = infos;
   }
 
   async readDesired(host: string): Promise<StoredDocument | undefined> {
@@ -117,83 +90,14 @@ export class RedisHosts {
     if (outcome !== 'ok') throw refused(outcome, keys);
   }
 
-  async readLeases(hosts: readonly string[]): Promise<readonly (Lease | undefined)[]> {
-    if (hosts.length === 0) return [];
-    const keys = hosts.map((host) => this.#connection.keys.lease(host));
-    const leases = await this.#connection.call('readLeases', (redis) => redis.mget(keys));
-    return leases.map((text) => {
-      const [bootId, sequence] = text?.split(' ') ?? [];
-      return bootId === undefined ? undefined : { bootId, sequence: Number(sequence) };
-    });
-  }
-
-  async readReports(
-    hosts: readonly string[],
-    models?: readonly string[],
-  ): Promise<readonly (HostReport | undefined)[]> {
-    const key = (host: string) => this.#connection.keys.report(host);
-    const commands = models
-      ? hosts.map((host) => ['hmget', key(host), INFO, STATUS, ...models])
-      : hosts.map((host) => ['hgetall', key(host)]);
-    const replies = await this.#connection.pipeline('readReports', commands);
-    return replies.map((reply) => {
-      if (!models) return this.#report(Object.entries(reply as Record<string, string>));
-      const values = reply as readonly (string | null)[];
-      return this.#report([INFO, STATUS, ...models].map((name, i) => [name, values[i] ?? undefined]));
-    });
-  }
-
   async readCells(model: string, hosts: readonly string[]): Promise<readonly (string | undefined)[]> {
     const commands = hosts.map((host) => ['hget', this.#connection.keys.desired(host), model]);
     const replies = await this.#connection.pipeline('readCells', commands);
     return replies.map((reply) => (typeof reply === 'string' ? reply : undefined));
   }
 
-  #report(fields: readonly (readonly [string, string | undefined])[]): HostReport | undefined {
-    try {
-      let info: HostInfo | undefined;
-      let status: HostReport['status'] | undefined;
-      const models = new Map<string, ModelReport>();
-      for (const [name, text] of fields) {
-        if (text === undefined) continue;
-        if (name === INFO) info = this.#info(text);
-        else if (name === STATUS) status = decodeHostStatus(text);
-        else if (name !== BOOT) models.set(name, decodeModelReport(text));
-      }
-      return info && status && { info, status, models };
-    } catch (error) {
-      if (error instanceof AspiredError) return undefined;
-      throw error;
-    }
-  }
-
   #host(text: string): FleetHost {
     const [, index = '', cordoned, info = ''] = /^(\d+) (\d) (.*)$/s.exec(text) ?? [];
-    return { index: Number(index), info: this.#info(info), cordoned: cordoned === '1' };
+    return { index: Number(index), info: this.#infos.of(info), cordoned: cordoned === '1' };
   }
-
-  #info(text: string): HostInfo {
-    let info = this.#infos.get(text);
-    if (!info) {
-      info = decodeHostInfo(text);
-      // Old ones are not worth finding.
-      if (this.#infos.size > 50_000) this.#infos.clear();
-      this.#infos.set(text, info);
-    }
-    return info;
-  }
-}
-
-/** Fields with their values, and fields that go. */
-function fieldsOf({ bootId, sequence, info, status, models }: Heartbeat): { pairs: string[]; gone: string[] } {
-  const pairs: string[] = [];
-  const gone: string[] = [];
-  if (info) pairs.push(INFO, encodeHostInfo(info));
-  if (status) pairs.push(STATUS, encodeHostStatus(status));
-  for (const [name, report] of models ?? []) {
-    if (report) pairs.push(name, encodeModelReport(report));
-    else gone.push(name);
-  }
-  if (pairs.length + gone.length > 0) pairs.push(BOOT, `${bootId} ${sequence}`);
-  return { pairs, gone };
 }

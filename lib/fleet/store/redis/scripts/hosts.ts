@@ -2,17 +2,23 @@
 import { AUDIT, EMPTY, NOW, OPERATIONS, REVISION, type Script } from './shared.js';
 
 /**
- * KEYS: lease, report, document. ARGV: boot, sequence, ms of the lease, '1' with info, how many fields and values follow,
- * those, and then fields to be deleted.
+ * A lease is 'boot sequence', and behind them what was reported since it was renewed last: a small report costs one
+ * command so, and controllers find it where they look anyway. It is JSON: field, value, field, null for one that goes.
+ *
+ * KEYS: lease, report, document. ARGV: boot, sequence, ms of the lease, '1' with info, the sequence that this beat builds
+ * on, '1' when it repeats what is behind the lease, how many fields and values follow, those, fields to be deleted.
  */
 export const HEARTBEAT: Script = {
   name: 'aspiredFleetHeartbeat',
   lua: `
-local boot, sequence, pairs = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[5])
-local says = #ARGV > 5
-local held, stored = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)')
+local boot, sequence, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[7])
+local says = #ARGV > 7
+local held, stored, recent = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+) ?(.*)$')
 local revision = redis.call('HGET', KEYS[3], '!')
 if held and held ~= boot then return {'held', revision, held} end
+local function chunks(command, list, first, last)
+  for i = first, last, 1000 do redis.call(command, KEYS[2], unpack(list, i, math.min(i + 999, last))) end
+end
 if not held then
   local last
   last, stored = string.match(redis.call('HGET', KEYS[2], '!b') or '', '^(%S+) (%d+)')
@@ -20,18 +26,35 @@ if not held then
     stored = nil
     if says and last then redis.call('DEL', KEYS[2]) end
   end
+elseif recent ~= '' and ARGV[6] == '0' then
+  local fields, pairs, gone = cjson.decode(recent), {}, {}
+  for i = 1, #fields, 2 do
+    if fields[i + 1] == cjson.null then gone[#gone + 1] = fields[i]
+    else pairs[#pairs + 1] = fields[i]; pairs[#pairs + 1] = fields[i + 1] end
+  end
+  chunks('HSET', pairs, 1, #pairs)
+  chunks('HDEL', gone, 1, #gone)
 end
 stored = tonumber(stored or '0')
-local goesOn = stored == sequence or (says and stored == sequence - 1)
+local goesOn = stored >= tonumber(ARGV[5]) and stored <= sequence and stored > 0
 if says then stored = sequence end
 redis.call('SET', KEYS[1], boot .. ' ' .. string.format('%.0f', stored), 'PX', ARGV[3])
-local function chunks(command, first, last)
-  for i = first, last, 1000 do redis.call(command, KEYS[2], unpack(ARGV, i, math.min(i + 999, last))) end
-end
-chunks('HSET', 6, 5 + pairs)
-chunks('HDEL', 6 + pairs, #ARGV)
+chunks('HSET', ARGV, 8, 7 + count)
+chunks('HDEL', ARGV, 8 + count, #ARGV)
 if goesOn or ARGV[4] == '1' then return {'ok', revision} end
 return {'resend', revision}
+`,
+};
+
+/** KEYS: lease. ARGV: boot, the whole lease. Only where this boot holds it; how long it lasts stays. */
+export const REPORT: Script = {
+  name: 'aspiredFleetReport',
+  lua: `
+local old = redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL', 'GET')
+if not old then return {'gone'} end
+if string.match(old, '^%S+') == ARGV[1] then return {'ok'} end
+redis.call('SET', KEYS[1], old, 'KEEPTTL')
+return {'gone'}
 `,
 };
 
