@@ -1,6 +1,16 @@
 // Files that are whole or not there, whenever the process or the machine ends.
+import { close, fsync, open as openDescriptor, writeFile } from 'node:fs';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+
+// The handles of node:fs/promises take twice the processor time of these, once per change and host.
+const descriptors = {
+  open: promisify(openDescriptor),
+  writeFile: promisify(writeFile),
+  fsync: promisify(fsync),
+  close: promisify(close),
+};
 
 /** The text of the file; undefined when there is none. Rejects when it cannot be read. */
 export async function readText(path: string): Promise<string | undefined> {
@@ -18,31 +28,36 @@ export async function readText(path: string): Promise<string | undefined> {
  */
 export async function writeDurably(path: string, text: string): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true });
   const aside = `${path}.tmp`;
-  await writeAndSync(aside, text);
+  try {
+    await writeAndSync(aside, text);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await mkdir(folder, { recursive: true });
+    await writeAndSync(aside, text);
+  }
   await rename(aside, path);
   await syncFolder(folder);
 }
 
 async function writeAndSync(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o644);
+  const file = await descriptors.open(path, 'w', 0o644);
   try {
-    await file.writeFile(text);
-    await file.sync();
+    await descriptors.writeFile(file, text);
+    await descriptors.fsync(file);
   } finally {
-    await file.close();
+    await descriptors.close(file);
   }
 }
 
 async function syncFolder(path: string): Promise<void> {
   // Windows cannot open folders, and keeps its journal of names by itself.
   if (process.platform === 'win32') return;
-  const folder = await open(path, 'r');
+  const folder = await descriptors.open(path, 'r');
   try {
-    await folder.sync();
+    await descriptors.fsync(folder);
   } finally {
-    await folder.close();
+    await descriptors.close(folder);
   }
 }
 
