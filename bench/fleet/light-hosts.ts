@@ -29,7 +29,6 @@ export async function startLightHosts(
           for (const [model, { cell }] of changes) act(index, model, cell.versions);
         },
         changed: () => {},
-        away: () => {},
       },
       NOTHING_ACCEPTED,
     );
