@@ -9,12 +9,21 @@ const READY = SEEN.OLD_READY | SEEN.NEW_READY;
 
 /** Whether the host serves the model, as far as it can be known, and goes on to. */
 export function isAvailable(told: number, seen: number, current: boolean): boolean {
-  if ((seen & SEEN.ALIVE) === 0) return false;
+  return (seen & SEEN.ALIVE) !== 0 && isSettled(told, seen, current);
+}
+
+/** The same, for a host that is away: what it last said, and whether it was in the middle of a switch. */
+export function isSettled(told: number, seen: number, current: boolean): boolean {
   // Told with room for both, a host gives up neither before it has the other.
   if ((told & TOLD.COLD) === 0) return (seen & READY) !== 0;
   if (!current) return false;
   const kept = ((told & TOLD.NEW) !== 0 ? SEEN.NEW_READY : 0) | ((told & TOLD.OLD) !== 0 ? SEEN.OLD_READY : 0);
   return (seen & kept) !== 0;
+}
+
+/** Told to let go of one version before it has the other, and not done with it. */
+export function isSwitching(told: number, seen: number, current: boolean): boolean {
+  return (told & TOLD.COLD) !== 0 && !isSettled(told, seen, current);
 }
 
 /**
@@ -30,7 +39,7 @@ export function openBudget(layout: Layout, seen: Observation, rollback: boolean)
     const bits = seen.seen[place] as number;
     const told = seen.told[place] as number;
     if ((bits & SEEN.CORDONED) !== 0 || isAvailable(told, bits, seen.upToDate[place] === 1)) continue;
-    if (rollback && (bits & SEEN.ALIVE) === 0 && (told & TOLD.COLD) === 0) continue;
+    if (rollback && (bits & SEEN.ALIVE) === 0 && !isSwitching(told, bits, seen.upToDate[place] === 1)) continue;
     const zone = zoneOf[place] as number;
     left[zone] = (left[zone] as number) - 1;
   }

@@ -44,7 +44,7 @@ export function isTouched(told: number, seen: number): boolean {
 
 /** Told to let go of one version before it has the other. */
 export function isDisruptive(told: number, target: number): boolean {
-  return (target & COLD) !== 0 && ((told ^ target) & (OLD | NEW)) !== 0;
+  return (target & COLD) !== 0 && ((told ^ target) & (OLD | NEW | COLD)) !== 0;
 }
 
 /** The bits of the cell that a host at this stage is to have; `hasOld`: the rollout goes from a version, not from none. */
@@ -74,9 +74,9 @@ function serves(seen: number, ready: number): boolean {
   return (seen & SEEN.ALIVE) !== 0 && (seen & ready) !== 0;
 }
 
-function expanded({ told, seen, fits }: Spot, hasOld: boolean): number {
+function expanded({ told, fits }: Spot, hasOld: boolean): number {
   if ((told & NEW) !== 0) return told;
-  if (hasOld && !fits && (seen & SEEN.OLD_RESIDENT) !== 0) return NEW | PRIMARY_NEW | COLD | WATCH;
+  if (hasOld && !fits) return NEW | PRIMARY_NEW | COLD | WATCH;
   return (hasOld ? OLD : 0) | NEW | WATCH;
 }
 
@@ -91,17 +91,17 @@ function flipped(spot: Spot, hasOld: boolean): number {
 function final({ told, seen, current, fits }: Spot, hasOld: boolean): number {
   const done = NEW | PRIMARY_NEW;
   if ((told & COLD) !== 0 && (told & NEW) !== 0) return current && serves(seen, SEEN.NEW_READY) ? done : done | COLD;
-  const noRoom = (told & NEW) === 0 && hasOld && !fits && (seen & SEEN.OLD_RESIDENT) !== 0;
+  const noRoom = (told & NEW) === 0 && hasOld && !fits;
   return noRoom ? done | COLD : done;
 }
 
-// Where the old version is still among those that were told, it is there, or will not be given up: primary at once, and
-// the new one goes. Elsewhere it is loaded beside the bad one, or, without room, after it.
+// Where the old version is resident it is primary at once, and the new one goes. Elsewhere it is loaded beside the bad one,
+// or, without room, after it.
 function rolledBack({ told, seen, current, fits }: Spot, hasOld: boolean): number {
   if (!hasOld) return ROLLED_BACK;
   const done = OLD | ROLLED_BACK;
   if ((told & ~COLD) === done) return told === done || (current && serves(seen, SEEN.OLD_READY)) ? done : told;
-  if ((told & OLD) !== 0 && (told & COLD) === 0) return done;
+  // After lost writes a host may have given up the old version although the store does not know that it was told to.
   const noRoom = (told & COLD) !== 0 || (!fits && (seen & SEEN.OLD_RESIDENT) === 0);
   return noRoom ? done | COLD : done;
 }

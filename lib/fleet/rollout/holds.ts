@@ -73,7 +73,7 @@ export function budgetHold(tick: Tick, work: Work): Hold | undefined {
 
 /** What hosts of the wave have still to do in this phase. */
 export function hostsHold(tick: Tick, state: RolloutState, tally: Tally): Hold {
-  const of = `${count(quorumOf(tick, tally), 'host')} needed of ${tally.alive.toLocaleString('en-US')} alive`;
+  const of = `${count(quorumOf(tick, tally), 'host')} needed of ${tally.alive} alive`;
   const lost = tally.lost > 0 ? `; ${tally.lost} failed for good` : '';
   const { waveOf } = tick.layout;
   const inWave = (place: number, bits: number): boolean =>

@@ -1,4 +1,5 @@
 // A plan as a tick reads it: typed arrays by place, made once per plan object.
+import type { Gate } from '../gates/types.js';
 import type { HostCount, RolloutPlan } from './types.js';
 
 /** Hosts of a zone that are watched as the control group: the last ones to be updated. */
@@ -13,6 +14,8 @@ export interface Layout {
   readonly allowed: Int32Array;
   /** By place: its traffic is watched before its wave comes. */
   readonly control: Uint8Array;
+  /** Any is. */
+  readonly hasControl: boolean;
   /** By zone: what a tick has left of `allowed`. Scratch: a tick is synchronous. */
   readonly left: Int32Array;
 }
@@ -41,13 +44,16 @@ function makeLayout(plan: RolloutPlan): Layout {
     waveOf: Uint16Array.from(plan.waveOf),
     allowed: sizes.map((count) => countOf(plan.maxUnavailable, count)),
     control: controlHosts(plan, zoneOf),
+    hasControl: plan.gates.some(isTraffic),
     left: new Int32Array(plan.zones.length),
   };
 }
 
+const isTraffic = (gate: Gate): boolean => gate.kind === 'traffic';
+
 function controlHosts(plan: RolloutPlan, zoneOf: Uint16Array): Uint8Array {
   const control = new Uint8Array(zoneOf.length);
-  if (!plan.gates.some((gate) => gate.kind === 'traffic')) return control;
+  if (!plan.gates.some(isTraffic)) return control;
   const taken = new Int32Array(plan.zones.length);
   for (let place = zoneOf.length - 1; place >= 0; place--) {
     const zone = zoneOf[place] as number;

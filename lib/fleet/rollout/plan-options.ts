@@ -3,7 +3,7 @@
 import { parseDuration } from '../../duration.js';
 import { AspiredError } from '../../errors.js';
 import { checkBoolean, checkInteger, checkKeys, checkVersion, invalidOption } from '../../options.js';
-import type { Gate } from '../gates/types.js';
+import { checkGates } from '../gates/index.js';
 import { checkFleetName } from '../names.js';
 import type { HostCount, RolloutPlan, RolloutPlanOptions } from './types.js';
 
@@ -27,16 +27,6 @@ const KEYS = [
   'force',
 ] as const satisfies readonly (keyof RolloutPlanOptions)[];
 
-const GATE_KEYS = {
-  load: ['kind', 'maxErrors'],
-  traffic: ['kind', 'minRequests', 'maxErrorRateIncrease', 'maxLatencyIncrease', 'onInsufficientData'],
-  webhook: ['kind', 'url', 'when', 'timeoutMs', 'attempts'],
-} as const satisfies Record<Gate['kind'], readonly string[]>;
-
-const DEFAULT_GATES: readonly Gate[] = [{ kind: 'load' }, { kind: 'traffic' }];
-/** Of a timer. */
-const LONGEST_MS = 2 ** 31 - 1;
-
 /** What of a plan does not depend on the fleet. */
 export type PlanSettings = Omit<RolloutPlan, 'hosts' | 'zoneOf' | 'zones' | 'waveOf' | 'waves'>;
 
@@ -55,7 +45,7 @@ export function planSettings(options: unknown): PlanSettings {
     readyQuorum: checkPercent('readyQuorum', given.readyQuorum ?? 100, 1),
     minAlive: checkPercent('minAlive', given.minAlive ?? 80, 0),
     bakeMs: parseDuration('bake', given.bake ?? '1m'),
-    gates: checkGates(given.gates ?? DEFAULT_GATES),
+    gates: checkGates(given.gates),
     deadlineMs: parseDuration('deadline', given.deadline ?? '1h', 1),
     progressDeadlineMs: parseDuration('progressDeadline', given.progressDeadline ?? '10m', 1),
     onDeadline: checkWord('onDeadline', given.onDeadline, ['abort', 'freeze']),
@@ -96,41 +86,4 @@ function checkHostCount(name: string, value: unknown): HostCount {
     if (percent && Number(percent[1]) <= 100) return value as HostCount;
   } else if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
   throw invalidOption(name, "a number of hosts or a percentage such as '10%'", value);
-}
-
-function checkGates(value: unknown): readonly Gate[] {
-  if (!Array.isArray(value)) throw invalidOption('gates', 'an array', value);
-  return value.map((gate: unknown, index) => checkGate(`gates[${index}]`, gate));
-}
-
-function checkGate(name: string, value: unknown): Gate {
-  const kind = (value as Partial<Gate> | null | undefined)?.kind as Gate['kind'];
-  const known = Object.hasOwn(GATE_KEYS, String(kind)) ? GATE_KEYS[kind] : undefined;
-  if (!known) throw invalidOption(`${name}.kind`, "'load', 'traffic' or 'webhook'", kind);
-  checkKeys(name, value, known);
-  const gate = value as Record<string, unknown>;
-  if (kind === 'load') {
-    checkInteger(`${name}.maxErrors`, gate.maxErrors, 0, 0);
-  } else if (kind === 'traffic') {
-    checkInteger(`${name}.minRequests`, gate.minRequests, 100, 1);
-    checkShare(`${name}.maxErrorRateIncrease`, gate.maxErrorRateIncrease, 0, 1);
-    checkShare(`${name}.maxLatencyIncrease`, gate.maxLatencyIncrease, 1, Number.MAX_VALUE);
-    checkWord(`${name}.onInsufficientData`, gate.onInsufficientData, ['hold', 'pass', 'fail']);
-  } else {
-    checkUrl(`${name}.url`, gate.url);
-    checkWord(`${name}.when`, gate.when, ['after-bake', 'before-wave']);
-    checkInteger(`${name}.timeoutMs`, gate.timeoutMs, 10_000, 1, LONGEST_MS);
-    checkInteger(`${name}.attempts`, gate.attempts, 5, 1);
-  }
-  return structuredClone(gate) as unknown as Gate;
-}
-
-function checkShare(name: string, value: unknown, min: number, max: number): void {
-  if (value === undefined || (typeof value === 'number' && value >= min && value <= max)) return;
-  throw invalidOption(name, max === 1 ? `a number from ${min} to 1` : `a number >= ${min}`, value);
-}
-
-function checkUrl(name: string, value: unknown): void {
-  const protocol = typeof value === 'string' && URL.canParse(value) ? new URL(value).protocol : '';
-  if (protocol !== 'http:' && protocol !== 'https:') throw invalidOption(name, 'an http or https URL', value);
 }

@@ -1,5 +1,5 @@
 // Passes over the hosts of a rollout: what is to be written now, and how far a wave is.
-import { isAvailable, openBudget, takeBudget } from './budget.js';
+import { isAvailable, isSwitching, openBudget, takeBudget } from './budget.js';
 import { cellOf, isDisruptive, isTouched, type Spot, STAGE, type Stage, targetOf } from './cells.js';
 import type { Layout } from './layout.js';
 import {
@@ -68,23 +68,19 @@ export function isLast(layout: Layout, state: RolloutState): boolean {
 
 /** The hosts whose target is not what they were told, as far as the budget and MAX_WRITES allow. */
 export function collect(tick: Tick, state: RolloutState, open: boolean): Work {
-  const { plan, layout } = tick;
+  const { plan } = tick;
   const rollback = state.phase === 'Rollback';
   const now = stageOf(tick, state, open);
   const before = now === STAGE.FINAL || rollback ? now : plan.keepWarm === 'wave' ? STAGE.CONTRACT : STAGE.FLIP;
   const after = rollback ? now : STAGE.IDLE;
   const work = new Collector(tick, state);
-  openBudget(layout, tick.seen, rollback);
   // In a rollback those that serve come first: hosts that are away would take the budget and give nothing for it.
-  for (const away of rollback ? [false, true] : [undefined]) {
-    for (let place = 0; place < layout.size && work.writes.length < MAX_WRITES; place++) {
-      if (away !== undefined && away === (((tick.seen.seen[place] as number) & SEEN.ALIVE) !== 0)) continue;
-      const wave = layout.waveOf[place] as number;
-      work.look(place, wave < state.wave ? before : wave === state.wave ? now : after);
-    }
-  }
+  for (const turn of rollback ? TURNS : [SEEN.ALIVE]) work.scan(turn, before, now, after);
   return work;
 }
+
+/** The bit ALIVE of those whose turn it is. */
+const TURNS = [SEEN.ALIVE, 0] as const;
 
 class Collector implements Work {
   readonly writes: CellWrite[] = [];
@@ -92,13 +88,28 @@ class Collector implements Work {
   private readonly spot: Spot = { told: 0, seen: 0, current: false, fits: true };
   /** One cell object per kind of cell. */
   private readonly cells: CellWrite['cell'][] = [];
+  private budgetIsOpen = false;
 
   constructor(
     private readonly tick: Tick,
     private readonly state: RolloutState,
   ) {}
 
-  look(place: number, stage: Stage): void {
+  scan(turn: number, before: Stage, now: Stage, after: Stage): void {
+    const { layout, seen } = this.tick;
+    const { waveOf, size, hasControl } = layout;
+    const { wave } = this.state;
+    const bits = seen.seen;
+    const takesTurns = now === STAGE.ROLLBACK;
+    for (let place = 0; place < size && this.writes.length < MAX_WRITES; place++) {
+      if (takesTurns && ((bits[place] as number) & SEEN.ALIVE) !== turn) continue;
+      const at = waveOf[place] as number;
+      const stage = at < wave ? before : at === wave ? now : after;
+      if (stage !== STAGE.IDLE || hasControl) this.look(place, stage);
+    }
+  }
+
+  private look(place: number, stage: Stage): void {
     const { tick, spot } = this;
     const { seen } = tick;
     spot.told = seen.told[place] as number;
@@ -109,6 +120,8 @@ class Collector implements Work {
       }
     } else if ((spot.seen & SEEN.CORDONED) !== 0) return;
     spot.current = seen.upToDate[place] === 1;
+    // In the middle of a switch a host is told nothing else, but to go back: what it says is of before.
+    if (stage !== STAGE.ROLLBACK && !spot.current && (spot.told & TOLD.COLD) !== 0) return;
     const free = seen.freeMib[place] as number;
     spot.fits = free === UNKNOWN_MIB || free >= tick.needMib;
     const target = targetOf(stage, spot, tick.hasOld, tick.layout.control[place] === 1);
@@ -126,9 +139,11 @@ class Collector implements Work {
       if (!isAvailable(told, seen, current)) return true;
     } else {
       if (liftsBudget(this.tick, this.state)) return true;
-      if (alive ? !isAvailable(told, seen, current) : (told & TOLD.COLD) !== 0) return true;
+      if (alive ? !isAvailable(told, seen, current) : isSwitching(told, seen, current)) return true;
       if (isBlind(this.tick.seen)) return this.block(place);
     }
+    if (!this.budgetIsOpen) openBudget(this.tick.layout, this.tick.seen, stage === STAGE.ROLLBACK);
+    this.budgetIsOpen = true;
     return takeBudget(this.tick.layout, place) || this.block(place);
   }
 
@@ -178,28 +193,36 @@ export interface Tally {
 
 /** How far one wave is, or all of them (undefined). */
 export function tallyOf({ layout, seen }: Tick, wave: number | undefined): Tally {
-  const tally = { members: 0, alive: 0, untold: 0, fetched: 0, ready: 0, flipped: 0, contracted: 0, lost: 0 };
-  for (let place = 0; place < layout.size; place++) {
-    if (wave !== undefined && layout.waveOf[place] !== wave) continue;
-    const bits = seen.seen[place] as number;
-    if ((bits & SEEN.CORDONED) !== 0) continue;
-    tally.members++;
+  const { waveOf, size } = layout;
+  const { seen: bitsOf, told: toldOf, upToDate } = seen;
+  let members = 0;
+  let alive = 0;
+  let untold = 0;
+  let fetched = 0;
+  let ready = 0;
+  let flipped = 0;
+  let contracted = 0;
+  let lost = 0;
+  for (let place = 0; place < size; place++) {
+    const bits = bitsOf[place] as number;
+    if ((bits & SEEN.CORDONED) !== 0 || (wave !== undefined && waveOf[place] !== wave)) continue;
+    members++;
     if ((bits & SEEN.ALIVE) === 0) continue;
-    tally.alive++;
-    const told = seen.told[place] as number;
-    const current = seen.upToDate[place] === 1;
-    if ((bits & SEEN.PREFETCHED) !== 0 || (told & TOLD.NEW) !== 0) tally.fetched++;
-    if ((told & TOLD.NEW) === 0) tally.untold++;
-    else if (current) {
-      if (isReady(told, bits, current)) tally.ready++;
-      if (isFlipped(told, bits, current)) tally.flipped++;
-      if ((told & TOLD.OLD) === 0) tally.contracted++;
+    alive++;
+    const told = toldOf[place] as number;
+    if ((bits & SEEN.PREFETCHED) !== 0 || (told & TOLD.NEW) !== 0) fetched++;
+    if ((told & TOLD.NEW) === 0) untold++;
+    else if (upToDate[place] === 1) {
+      if ((told & TOLD.OLD) === 0) contracted++;
+      if ((bits & SEEN.NEW_READY) === 0) continue;
+      ready++;
+      if ((told & TOLD.PRIMARY_NEW) !== 0 && (bits & SEEN.PRIMARY_NEW) !== 0) flipped++;
     }
   }
   for (const place of seen.permanentErrors.keys()) {
-    if ((wave === undefined || layout.waveOf[place] === wave) && isLost(seen, place)) tally.lost++;
+    if ((wave === undefined || layout.waveOf[place] === wave) && isLost(seen, place)) lost++;
   }
-  return tally;
+  return { members, alive, untold, fetched, ready, flipped, contracted, lost };
 }
 
 /** It has the new version, and has accepted to have it. */
