@@ -5,6 +5,7 @@
 export { type AgentStatus, FleetAgent } from './agent/fleet-agent.js';
 export type { AgentStoreOption, FleetAgentOptions, FleetLoaderFactory, FleetPrefetch } from './agent/options.js';
 export type { AgentState } from './agent/session.js';
+export { examine, type Finding } from './doctor.js';
 export type * from './gates/types.js';
 export type * from './rollout/types.js';
 export { MAX_WRITES, SEEN, TOLD } from './rollout/types.js';

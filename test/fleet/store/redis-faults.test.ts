@@ -73,7 +73,8 @@ test('while Redis is away every call fails in time, and works again when it is b
   let rings = 0;
   await using _bell = await store.onDoorbell('a', () => rings++);
   await server.kill();
-  const calls = () => [
+  const began = performance.now();
+  const calls: readonly Promise<unknown>[] = [
     store.now(),
     store.meta(),
     store.readReports(['a']),
@@ -83,8 +84,7 @@ test('while Redis is away every call fails in time, and works again when it is b
     store.confirm(1, 100),
     store.health(),
   ];
-  const began = performance.now();
-  for (const call of calls()) await assert.rejects(deadline(call, 'a call', 4000), coded('ERR_STORE_UNAVAILABLE'));
+  await Promise.all(calls.map((call) => assert.rejects(deadline(call, 'a call'), coded('ERR_STORE_UNAVAILABLE'))));
   assert.ok(performance.now() - began < 4000, 'a connection that is known to be broken is not waited for');
   await server.restart();
   await until('the store', () => store.now().then(Boolean, () => false));
