@@ -1,0 +1,133 @@
+// Rollouts that start at a given time. The plan lies in a queue until then: the one thing of the fleet that is lost when Redis
+// loses its data, and said so.
+import type { Job, Queue, Worker } from 'bullmq';
+import { AspiredError } from '../../errors.js';
+import { invalidOption } from '../../options.js';
+import type { RolloutPlanOptions } from '../rollout/types.js';
+import type { FleetStore } from '../store/types.js';
+import type { Intent } from '../types.js';
+import { FleetClient } from './fleet-client.js';
+import { checkIntent, type IntentOptions } from './intent.js';
+import { type ClientSettings, checkClientOptions, type ControllerSettings, type FleetClientOptions } from './options.js';
+import { closeQueue, closeWorker, QueueFactory } from './queues.js';
+
+interface PlannedJob {
+  readonly plan: RolloutPlanOptions;
+  readonly intent: Intent;
+  /** By the store's clock, ms. */
+  readonly at: number;
+}
+
+/** A rollout that is going to be started. */
+export interface PlannedStart {
+  readonly id: string;
+  readonly plan: RolloutPlanOptions;
+  readonly actor: string;
+  readonly reason: string;
+  /** By the store's clock, ms. */
+  readonly at: number;
+}
+
+/** Plans starts of rollouts; needs Redis and bullmq. */
+export class PlannedStarts {
+  private constructor(
+    private readonly queue: Queue<PlannedJob>,
+    private readonly client: FleetClient,
+  ) {}
+
+  /** @throws AspiredError ERR_INVALID_ARGUMENT without { redis } as the store; ERR_PEER_NOT_FOUND; ERR_STORE_* */
+  static async connect(options: FleetClientOptions): Promise<PlannedStarts> {
+    const { store, fleet }: ClientSettings = checkClientOptions(options);
+    if (!('redis' in store)) throw invalidOption('store', "{ redis: 'redis://…' }: a planned start lies in a queue", store);
+    const client = await FleetClient.connect(options);
+    const factory = await QueueFactory.load(fleet, store.redis, (error) => process.emitWarning(error as Error));
+    return new PlannedStarts(factory.queue('schedule'), client);
+  }
+
+  /**
+   * Plans a start. The plan is checked when it starts, against the fleet of then; what it is refused for is told to onError of
+   * the controller that tried. The same operation again plans nothing.
+   *
+   * @param at Milliseconds since the epoch by the store's clock, or a Date.
+   */
+  async plan(plan: RolloutPlanOptions, intent: IntentOptions, at: number | Date): Promise<PlannedStart> {
+    const checked = checkIntent(intent);
+    const time = at instanceof Date ? at.getTime() : at;
+    if (!Number.isSafeInteger(time)) throw invalidOption('at', 'a Date, or milliseconds since the epoch', at);
+    const delay = Math.max(0, time - (await this.client.now()));
+    const jobId = `planned-${checked.operation.replaceAll(':', '-')}`;
+    await this.queue.add(
+      'start',
+      { plan, intent: checked, at: time },
+      {
+        ...{ jobId, delay, attempts: 20, backoff: { type: 'fixed', delay: 5_000 } },
+        ...{ removeOnComplete: { age: 86_400, count: 1_000 }, removeOnFail: { count: 100 } },
+      },
+    );
+    return { id: jobId, plan, actor: checked.actor, reason: checked.reason, at: time };
+  }
+
+  /** Those that have not started. */
+  async list(): Promise<readonly PlannedStart[]> {
+    const jobs = await this.queue.getJobs(['delayed', 'wait', 'active', 'prioritized']);
+    return jobs.map(({ id, data }) => {
+      const { actor, reason } = data.intent;
+      return { id: id as string, plan: data.plan, actor, reason, at: data.at };
+    });
+  }
+
+  /** Takes one back. False: there is none of this id, or it has started. */
+  async cancel(id: string): Promise<boolean> {
+    return (await this.queue.remove(id)) === 1;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([closeQueue(this.queue), this.client.close()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** The end of a controller that starts what was planned. */
+export class PlannedStartWorker {
+  private readonly worker: Worker<PlannedJob>;
+
+  constructor(
+    private readonly factory: QueueFactory,
+    private readonly store: FleetStore,
+    private readonly settings: ControllerSettings,
+    private readonly onError: (error: unknown) => void,
+  ) {
+    this.worker = factory.worker<PlannedJob>('schedule', (job, token) => this.start(job, token), {
+      concurrency: 1,
+      lockDuration: 5_000,
+      stalledInterval: 2_500,
+      maxStalledCount: 1_000,
+    });
+  }
+
+  close(): Promise<void> {
+    return closeWorker(this.worker);
+  }
+
+  private async start(job: Job<PlannedJob>, token: string | undefined): Promise<void> {
+    const { plan, intent, at } = job.data;
+    // The delay was counted by the clock of this machine, which may be wrong: the one of the store decides.
+    const early = at - (await this.store.now());
+    if (early > 0) {
+      await job.moveToDelayed(Date.now() + early, token);
+      throw this.factory.delayed();
+    }
+    const { fleet, minReplicas, confirmTimeoutMs } = this.settings;
+    const client = await FleetClient.connect({ fleet, store: this.store, minReplicas, confirmTimeoutMs });
+    try {
+      await client.start(plan, intent);
+    } catch (error) {
+      if (error instanceof AspiredError && (error.status === 'UNAVAILABLE' || error.status === 'ABORTED')) throw error;
+      this.onError(error);
+      throw this.factory.unrecoverable(error instanceof Error ? error.message : String(error));
+    }
+  }
+}
