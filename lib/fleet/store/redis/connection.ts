@@ -25,6 +25,9 @@ export interface ConnectionOptions extends RedisTarget {
   readonly waitForServer: boolean;
 }
 
+/** Between two looks at a server that did not answer the first. */
+const LOOK_AGAIN_MS = 200;
+
 /** Commands of a pipeline: more at once would keep others waiting. */
 const PIPELINE = 500;
 
@@ -225,10 +228,18 @@ export class RedisConnection {
       const failed = storeError('info', error);
       // A user that may not ask for INFO may still do everything else.
       this.#trouble = failed.code === 'ERR_STORE_DENIED' && /NOPERM/.test(failed.message) ? undefined : failed;
+      // A connection that stands and says nothing yet: nothing else would have us look again.
+      if (this.#trouble) this.#lookAgain();
     }
     if (this.#trouble || this.#closed) return;
     this.#lastError = undefined;
     for (const bells of this.#bells.values()) for (const bell of bells) bell();
+  }
+
+  #lookAgain(): void {
+    setTimeout(() => {
+      if (!this.#closed && this.#redis.status === 'ready') this.#onReady();
+    }, LOOK_AGAIN_MS).unref();
   }
 
   readonly #onMessage = (channel: string): void => {
