@@ -5,6 +5,17 @@
 export { type AgentStatus, FleetAgent } from './agent/fleet-agent.js';
 export type { AgentStoreOption, FleetAgentOptions, FleetLoaderFactory, FleetPrefetch } from './agent/options.js';
 export type { AgentState } from './agent/session.js';
+export { FleetClient, type VerbDone } from './controller/fleet-client.js';
+export { type ControllerStatus, FleetController } from './controller/fleet-controller.js';
+export type { IntentOptions } from './controller/intent.js';
+export type { HostView, RolloutView } from './controller/inventory.js';
+export type {
+  FleetClientOptions,
+  FleetConnectionOptions,
+  FleetControllerOptions,
+  StoreChoice,
+} from './controller/options.js';
+export type { RestoreOptions } from './controller/restore.js';
 export { examine, type Finding } from './doctor.js';
 export type * from './gates/types.js';
 export type * from './rollout/types.js';
