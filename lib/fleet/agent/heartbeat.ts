@@ -43,13 +43,10 @@ export class HeartbeatTimer {
   /** Something has changed: a beat follows soon, with whatever else changes until then. */
   changed(): void {
     if (this.closed || this.gathering) return;
-    if (this.isPausing) {
-      this.missed = true;
-      return;
-    }
     this.gathering = setTimeout(() => {
       this.gathering = undefined;
-      this.request('changes');
+      if (this.isPausing) this.missed = true;
+      else this.request('changes');
     }, GATHER_MS);
     this.gathering.unref();
   }

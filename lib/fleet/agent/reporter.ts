@@ -1,5 +1,7 @@
-// Which parts of the report have changed since the store confirmed them. What was sent and not confirmed is sent again: an
-// answer that did not come says nothing.
+// Which parts of the report have changed since the store confirmed them. What was sent and not confirmed is sent again by the
+// next beat, which looks at everything: an answer that did not come says nothing.
+import { performance } from 'node:perf_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AspiredVersionsManager } from '../../index.js';
 import type { Heartbeat } from '../store/types.js';
 import type { HostInfo, HostStatus, ModelReport } from '../types.js';
@@ -29,6 +31,9 @@ export interface ReporterOptions {
   readonly accepted: () => AcceptedDocument;
 }
 
+/** Milliseconds at a time that requests may have to wait for a report. */
+const SLICE_MS = 2;
+
 export class Reporter {
   private readonly dirty = new Set<string>();
   /** By model, as text: what the store has. */
@@ -56,10 +61,11 @@ export class Reporter {
     return !this.sentInfo;
   }
 
-  collect(scope: Scope): Changes {
+  /** Lets requests in between: a thousand models take tens of milliseconds to look at. */
+  async collect(scope: Scope): Promise<Changes> {
     const { manager, info } = this.options;
     const { byVersion, usedBytes } = memoryOf(manager);
-    const { models, texts } = this.changedModels(this.isWhole ? 'all' : scope, byVersion);
+    const { models, texts } = await this.changedModels(this.isWhole ? 'all' : scope, byVersion);
     const status = this.statusOf(usedBytes);
     const statusText = JSON.stringify({ ...status, clock: 0, sequence: 0 });
     const isEmpty = models.size === 0 && statusText === this.sentStatus && this.sentInfo;
@@ -83,12 +89,16 @@ export class Reporter {
     };
   }
 
-  private changedModels(scope: Scope, memory: Memory) {
-    const { cells } = this.options.accepted();
+  private async changedModels(scope: Scope, memory: Memory) {
     const models = new Map<string, ModelReport>();
     const texts = new Map<string, string>();
-    for (const model of this.namesIn(scope)) {
-      const accepted = cells.get(model);
+    let since = performance.now();
+    for (const model of [...this.namesIn(scope)]) {
+      if (performance.now() - since > SLICE_MS) {
+        await nextTurn();
+        since = performance.now();
+      }
+      const accepted = this.options.accepted().cells.get(model);
       if (!accepted) continue;
       const report = this.options.reports.of(model, accepted.cell, memory);
       const text = JSON.stringify(report);
@@ -106,11 +116,6 @@ export class Reporter {
     if (scope === 'all') return cells.keys();
     if (scope === 'watched') for (const [model, { cell }] of cells) if (cell.watch) names.add(model);
     return names;
-  }
-
-  /** The report did not arrive: what it said has to be said again. */
-  failed({ parts }: Changes): void {
-    for (const model of parts.models?.keys() ?? []) this.dirty.add(model);
   }
 
   private statusOf(usedBytes: number): Omit<HostStatus, 'sequence'> {

@@ -62,21 +62,13 @@ export class Session {
   private async beatTo(store: HostStore, scope: Scope): Promise<BeatOutcome> {
     const { reporter, settings, bootId } = this.options;
     if (scope === 'all' && ++this.beats % CLOCK_EVERY === 0) this.clockDue = true;
-    const changes = reporter.collect(scope);
+    const changes = await reporter.collect(scope);
     // The lease is renewed at intervals; what comes in between is sent only when there is something to say.
     if (changes.isEmpty && scope !== 'all') return 'ok';
     const { leaseMs, info } = settings;
-    let answer: HeartbeatAnswer;
-    try {
-      answer = await this.within('a heartbeat', store.heartbeat({ host: info.id, bootId, leaseMs, ...changes.parts }));
-    } catch (error) {
-      reporter.failed(changes);
-      throw error;
-    }
-    if (answer.heldBy !== undefined) {
-      reporter.failed(changes);
-      return this.isHeld(store, answer.heldBy);
-    }
+    const beat = { host: info.id, bootId, leaseMs, ...changes.parts };
+    const answer = await this.within('a heartbeat', store.heartbeat(beat));
+    if (answer.heldBy !== undefined) return this.isHeld(store, answer.heldBy);
     changes.confirmed();
     await this.isOurs(store, answer, scope);
     return 'ok';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { encodeCell } from '#lib/fleet/codec.js';
-import { assertServes, codes, type Host, moreBeats, startHost, tempDir, until } from './support.js';
+import { assertServes, codes, type Host, moreBeats, type ScriptedStore, startHost, tempDir, until } from './support.js';
 
 /** A host that serves a/1 and b/2, by generations 5 and 6. */
 async function serving(t: TestContext, options: Parameters<typeof startHost>[1] = {}): Promise<Host> {
@@ -24,6 +24,15 @@ async function undisturbed(host: Host, ...expected: string[]): Promise<void> {
   assertServes(host, 'a/1', 'b/2');
   assert.deepEqual(host.loaders.unloads, []);
   assert.deepEqual(codes(host.errors).sort(), [...expected].sort(), 'told once each');
+}
+
+/** Reports that arrived are numbered without a gap: another would make the store ask for everything. */
+function assertSequence({ beats }: ScriptedStore): void {
+  const saying = beats.filter(({ status }) => status !== undefined).map(({ sequence }) => sequence);
+  for (let i = 1; i < saying.length; i++) {
+    const step = (saying[i] as number) - (saying[i - 1] as number);
+    assert.ok(step === 0 || step === 1, `sequence ${saying.join()}`);
+  }
 }
 
 test('the document is gone', async (t) => {
@@ -64,6 +73,21 @@ test('the store has lost everything, hosts and reports too: it is told again', a
   await until(() => store.stateOf('a', 1) === 'Available' && store.info !== undefined, 'the report');
   await undisturbed(host, 'ERR_DOCUMENT_MISSING');
   assert.ok(store.calls.includes('hint'), 'asks to be entered again');
+});
+
+test('the store comes back without its data: it is told at once, not by some later heartbeat', async (t) => {
+  const host = await serving(t, { heartbeatIntervalMs: 60_000 });
+  const { store } = host;
+  store.faults.set('heartbeat', 'ERR_STORE_UNAVAILABLE');
+  store.write({ c: { generation: 1, versions: [1] } });
+  await until(() => host.agent.status.state === 'away', 'the agent to notice');
+  store.info = undefined;
+  store.models.clear();
+  store.resend = true;
+  // The beat that learns of it takes its time.
+  store.onCall = (call) => (call === 'now' ? new Promise((resolve) => setTimeout(resolve, 60)) : undefined);
+  store.faults.clear();
+  await until(() => store.stateOf('a', 1) === 'Available' && store.info !== undefined, 'the report');
 });
 
 for (const [what, text, code] of [
@@ -138,6 +162,7 @@ for (const fault of ['ERR_STORE_UNAVAILABLE', 'ERR_STORE_READ_ONLY', 'hangs'] as
     assert.equal(agent.status.state, 'joined');
     assert.deepEqual(store.findings(), []);
     await until(() => store.version('a', 1)?.traffic?.requests === 1, 'what happened meanwhile is reported');
+    assertSequence(store);
   });
 }
 
@@ -157,11 +182,7 @@ test('an answer that is lost: what it confirmed is said again, and the sequence 
   store.write({ c: { generation: 1, versions: [1] } });
   await until(() => store.stateOf('c', 1) === 'Available', 'the report');
   await moreBeats(store);
-  const saying = store.beats.filter(({ status }) => status !== undefined).map(({ sequence }) => sequence);
-  for (let i = 1; i < saying.length; i++) {
-    const step = (saying[i] as number) - (saying[i - 1] as number);
-    assert.ok(step === 0 || step === 1, `sequence ${saying.join()}`);
-  }
+  assertSequence(store);
   assert.equal(lose, false);
   assert.ok(codes(host.errors).includes('ERR_STORE_UNAVAILABLE'));
 });
