@@ -3,7 +3,7 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Queue, Worker } from 'bullmq';
 import type { AuditEntry, FleetStore } from '../store/types.js';
-import { closeQueue, closeWorker, FINITE, type QueueFactory } from './queues.js';
+import { FINITE, type QueueFactory } from './queues.js';
 
 const EVERY_MS = 3_600_000;
 const CHUNK = 1_000;
@@ -81,7 +81,7 @@ export class AuditArchive {
   private scheduledAt = Number.NEGATIVE_INFINITY;
 
   constructor(
-    factory: QueueFactory,
+    private readonly factory: QueueFactory,
     store: FleetStore,
     directory: string,
     onError: (error: unknown) => void,
@@ -111,6 +111,6 @@ export class AuditArchive {
   }
 
   async close(): Promise<void> {
-    await Promise.all([closeWorker(this.worker), closeQueue(this.queue)]);
+    await Promise.all([this.factory.closeWorker(this.worker), this.factory.closeQueue(this.queue)]);
   }
 }

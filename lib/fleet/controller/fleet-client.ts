@@ -7,7 +7,15 @@ import { explain } from '../rollout/explain.js';
 import { makePlan } from '../rollout/plan.js';
 import { firstState } from '../rollout/reduce.js';
 import type { RolloutPlan, RolloutPlanOptions, RolloutVerb, VerbAnswer } from '../rollout/types.js';
-import type { AuditEntry, FleetExport, FleetMeta, FleetStore, ModelRecord, RolloutRecord, RolloutStart } from '../store/types.js';
+import type {
+  AuditEntry,
+  FleetExport,
+  FleetMeta,
+  FleetStore,
+  ModelRecord,
+  RolloutRecord,
+  RolloutStart,
+} from '../store/types.js';
 import type { Intent } from '../types.js';
 import { checkIntent, type IntentOptions } from './intent.js';
 import { type HostView, type RolloutView, readHostViews, readRolloutView } from './inventory.js';
@@ -79,18 +87,20 @@ export class FleetClient {
     const known = await this.startedBy(idOf(plan.model, `v${plan.version}`, checked));
     if (known) return known;
     const name = checkFleetName('model', plan.model);
-    const [meta, registry, model] = await Promise.all([
-      this.store.meta(),
-      this.store.hosts(),
-      this.store.model(name),
-    ]);
+    const [meta, registry, model] = await Promise.all([this.store.meta(), this.store.hosts(), this.store.model(name)]);
     if (!meta) throw new AspiredError('ERR_STORE_EMPTY', `The store does not have the fleet ${this.store.fleet}.`);
     const hosts = registry.filter(({ cordoned }) => !cordoned);
     const from = model?.stable;
     const made = makePlan(plan, { hosts, ...(from !== undefined && { stable: from }) });
     const { actor, reason } = checked;
     const id = idOf(plan.model, `v${plan.version}`, checked);
-    return this.begin({ id, plan: made, state: firstState(made, { from, actor, reason }), force: plan.force ?? false, ...checked });
+    return this.begin({
+      id,
+      plan: made,
+      state: firstState(made, { from, actor, reason }),
+      force: plan.force ?? false,
+      ...checked,
+    });
   }
 
   pause(rollout: string, intent: IntentOptions): Promise<VerbDone> {
@@ -156,7 +166,10 @@ export class FleetClient {
     const id = model?.active ?? (await this.store.history(rollout, 1))[0];
     const latest = id === undefined ? undefined : await this.store.rollout(id);
     if (latest) return latest;
-    throw new AspiredError('ERR_ROLLOUT_NOT_FOUND', `No rollout is called ${rollout}, and no model of that name has one.`);
+    throw new AspiredError(
+      'ERR_ROLLOUT_NOT_FOUND',
+      `No rollout is called ${rollout}, and no model of that name has one.`,
+    );
   }
 
   /** A rollout with what its hosts are told and report. @throws AspiredError ERR_ROLLOUT_NOT_FOUND */
@@ -252,7 +265,12 @@ export class FleetClient {
   }
 
   /** Starts the rollout that follows from one that has ended, if any does. */
-  private async succeed(make: typeof retryOf, record: RolloutRecord, intent: Intent, force: boolean): Promise<VerbDone> {
+  private async succeed(
+    make: typeof retryOf,
+    record: RolloutRecord,
+    intent: Intent,
+    force: boolean,
+  ): Promise<VerbDone> {
     const id = idOf(record.model, make === undoOf ? 'undo' : 'retry', intent);
     const known = await this.startedBy(id);
     if (known) return known;

@@ -12,7 +12,8 @@ import { Registrar } from './registrar.js';
 import { Repeater } from './repeater.js';
 import { StoreLoss } from './store-loss.js';
 import { TickLoop } from './tick-loop.js';
-import { type Ticked, RolloutTicker } from './ticker.js';
+import { RolloutTicker, type Ticked } from './ticker.js';
+import { within } from './within.js';
 
 /** How often new rollouts, verbs and hosts that ask to join are looked for, in ms. */
 const POLL_MS = 200;
@@ -101,10 +102,19 @@ export class FleetController {
       new Repeater(work, intervalMs, onError);
     const paced = (ms: number) => (): number => (this.active.size > 0 ? ms : Math.max(ms, heartbeatIntervalMs));
     this.repeaters = [
-      repeat(() => this.poll(), () => POLL_MS),
+      repeat(
+        () => this.poll(),
+        () => POLL_MS,
+      ),
       repeat(() => this.sweep(), paced(sweepIntervalMs)),
-      repeat(() => this.supervise(), () => tickIntervalMs),
-      repeat(() => this.settle(), () => SETTLE_HEARTBEATS * heartbeatIntervalMs),
+      repeat(
+        () => this.supervise(),
+        () => tickIntervalMs,
+      ),
+      repeat(
+        () => this.settle(),
+        () => SETTLE_HEARTBEATS * heartbeatIntervalMs,
+      ),
     ];
   }
 
@@ -157,7 +167,11 @@ export class FleetController {
   }
 
   private async closeAll(): Promise<void> {
-    const ended = Promise.all([...this.repeaters.map((repeater) => repeater.close()), this.loop.close(), this.errands.close()]);
+    const ended = Promise.all([
+      ...this.repeaters.map((repeater) => repeater.close()),
+      this.loop.close(),
+      this.errands.close(),
+    ]);
     await within(CLOSE_MS, ended);
     if (this.owned) await within(CLOSE_MS, this.store.close());
   }
@@ -231,15 +245,6 @@ export class FleetController {
     if (!all) return;
     this.view.reset();
     this.registrar.reset();
+    this.repeaters[2]?.nudge();
   }
-}
-
-/** `work`, or nothing when it takes longer: what is left ends by itself, or with the process. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work.catch(() => undefined), late]);
-  clearTimeout(timer);
 }

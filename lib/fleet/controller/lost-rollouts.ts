@@ -23,7 +23,10 @@ export async function closeAsLost(store: FleetStore, { id, plan, state }: Rollou
 }
 
 /** Lets the next rollout of the model start: of a record that says Ended, and is the active one. */
-export async function release(store: FleetStore, { id, model, revision, state }: Omit<RolloutRecord, 'plan'>): Promise<void> {
+export async function release(
+  store: FleetStore,
+  { id, model, revision, state }: Omit<RolloutRecord, 'plan'>,
+): Promise<void> {
   await store.commit({
     rollout: id,
     model,

@@ -48,9 +48,7 @@ async function mendModel(
       generationAbove: said.generation,
       hosts: chunk,
       writes:
-        stable === undefined
-          ? []
-          : chunk.map((_, place) => ({ place, cell: { versions: [stable], primary: stable } })),
+        stable === undefined ? [] : chunk.map((_, place) => ({ place, cell: { versions: [stable], primary: stable } })),
       ...(stable !== undefined && { stable }),
       tombstones,
       intent: {

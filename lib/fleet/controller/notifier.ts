@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import type { Queue, Worker } from 'bullmq';
 import type { RolloutStep } from '../rollout/types.js';
 import type { CommitAnswer, RolloutRecord } from '../store/types.js';
-import { closeQueue, closeWorker, type QueueFactory } from './queues.js';
+import type { QueueFactory } from './queues.js';
 
 const TIMEOUT_MS = 10_000;
 const ATTEMPTS = 10;
@@ -75,7 +75,7 @@ export class Notifier {
 
   async close(): Promise<void> {
     this.ends.abort();
-    await Promise.all([closeWorker(this.worker), closeQueue(this.queue)]);
+    await Promise.all([this.factory.closeWorker(this.worker), this.factory.closeQueue(this.queue)]);
   }
 
   private async post({ target, body }: NotifyJob): Promise<void> {

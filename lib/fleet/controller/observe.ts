@@ -1,5 +1,6 @@
 // From what the store and the hosts say to what the reducer is given: bytes by place. Pure.
 import type { GateResult } from '../gates/types.js';
+import { toldOf } from '../rollout/cells.js';
 import {
   type Observation,
   type PendingVerb,
@@ -9,7 +10,6 @@ import {
   SEEN,
   TOLD,
 } from '../rollout/types.js';
-import { toldOf } from '../rollout/cells.js';
 import type { DesiredCell, FleetHost, HostReport, ModelReport, VersionReport } from '../types.js';
 
 const MIB = 1024 * 1024;
@@ -97,7 +97,11 @@ export function observe(input: ObserveInput): Observed {
 }
 
 /** Bits of SEEN. */
-export function seenBits(picture: HostPicture, plan: { model: string; version: number }, from: number | undefined): number {
+export function seenBits(
+  picture: HostPicture,
+  plan: { model: string; version: number },
+  from: number | undefined,
+): number {
   // A host that was taken out of the fleet is out of this rollout too.
   if (!picture.host) return SEEN.CORDONED;
   let bits = picture.host.cordoned ? SEEN.CORDONED : 0;

@@ -83,7 +83,10 @@ const CONTROLLER_KEYS = [
 /** @throws AspiredError ERR_UNKNOWN_OPTION, ERR_INVALID_ARGUMENT, ERR_FLEET_INVALID_NAME */
 export function checkClientOptions(options: FleetClientOptions): ClientSettings {
   checkKeys('FleetClient options', options, CLIENT_KEYS);
-  return { ...checkConnection(options), answerTimeoutMs: parseDuration('answerTimeout', options.answerTimeout ?? '10s', 1) };
+  return {
+    ...checkConnection(options),
+    answerTimeoutMs: parseDuration('answerTimeout', options.answerTimeout ?? '10s', 1),
+  };
 }
 
 /** @throws AspiredError ERR_UNKNOWN_OPTION, ERR_INVALID_ARGUMENT, ERR_FLEET_INVALID_NAME */
@@ -98,7 +101,11 @@ export function checkControllerOptions(options: FleetControllerOptions): Control
   }
   const isRedis = 'redis' in connection.store;
   if (!isRedis && (notify.length > 0 || archiveDirectory !== undefined)) {
-    throw invalidOption(notify.length > 0 ? 'notify' : 'archiveDirectory', 'nothing without { redis } as the store', notify);
+    throw invalidOption(
+      notify.length > 0 ? 'notify' : 'archiveDirectory',
+      'nothing without { redis } as the store',
+      notify,
+    );
   }
   return {
     ...connection,

@@ -8,8 +8,13 @@ import type { FleetStore } from '../store/types.js';
 import type { Intent } from '../types.js';
 import { FleetClient } from './fleet-client.js';
 import { checkIntent, type IntentOptions } from './intent.js';
-import { type ClientSettings, checkClientOptions, type ControllerSettings, type FleetClientOptions } from './options.js';
-import { closeQueue, closeWorker, QueueFactory } from './queues.js';
+import {
+  type ClientSettings,
+  type ControllerSettings,
+  checkClientOptions,
+  type FleetClientOptions,
+} from './options.js';
+import { QueueFactory } from './queues.js';
 
 interface PlannedJob {
   readonly plan: RolloutPlanOptions;
@@ -31,6 +36,7 @@ export interface PlannedStart {
 /** Plans starts of rollouts; needs Redis and bullmq. */
 export class PlannedStarts {
   private constructor(
+    private readonly factory: QueueFactory,
     private readonly queue: Queue<PlannedJob>,
     private readonly client: FleetClient,
   ) {}
@@ -38,10 +44,11 @@ export class PlannedStarts {
   /** @throws AspiredError ERR_INVALID_ARGUMENT without { redis } as the store; ERR_PEER_NOT_FOUND; ERR_STORE_* */
   static async connect(options: FleetClientOptions): Promise<PlannedStarts> {
     const { store, fleet }: ClientSettings = checkClientOptions(options);
-    if (!('redis' in store)) throw invalidOption('store', "{ redis: 'redis://…' }: a planned start lies in a queue", store);
+    if (!('redis' in store))
+      throw invalidOption('store', "{ redis: 'redis://…' }: a planned start lies in a queue", store);
     const client = await FleetClient.connect(options);
     const factory = await QueueFactory.load(fleet, store.redis, (error) => process.emitWarning(error as Error));
-    return new PlannedStarts(factory.queue('schedule'), client);
+    return new PlannedStarts(factory, factory.queue('schedule'), client);
   }
 
   /**
@@ -82,7 +89,8 @@ export class PlannedStarts {
   }
 
   async close(): Promise<void> {
-    await Promise.all([closeQueue(this.queue), this.client.close()]);
+    await Promise.all([this.factory.closeQueue(this.queue), this.client.close()]);
+    this.factory.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -109,7 +117,7 @@ export class PlannedStartWorker {
   }
 
   close(): Promise<void> {
-    return closeWorker(this.worker);
+    return this.factory.closeWorker(this.worker);
   }
 
   private async start(job: Job<PlannedJob>, token: string | undefined): Promise<void> {

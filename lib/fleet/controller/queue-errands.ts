@@ -8,7 +8,7 @@ import { type GateErrand, gateKey } from './gate-desk.js';
 import { Notifier } from './notifier.js';
 import type { ControllerSettings } from './options.js';
 import { PlannedStartWorker } from './planned-starts.js';
-import { closeQueue, closeWorker, QueueFactory } from './queues.js';
+import { QueueFactory } from './queues.js';
 import { TickQueue } from './tick-queue.js';
 
 /** @throws AspiredError ERR_PEER_NOT_FOUND */
@@ -32,7 +32,7 @@ class QueueErrands implements Errands {
   private readonly ends = new AbortController();
 
   constructor(
-    factory: QueueFactory,
+    private readonly factory: QueueFactory,
     store: FleetStore,
     settings: ControllerSettings,
     private readonly workforce: Workforce,
@@ -43,7 +43,8 @@ class QueueErrands implements Errands {
     this.gates = factory.queue('gates');
     this.gateWorker = factory.worker<GateErrand>('gates', ({ data }) => this.askGate(data), { concurrency: 16 });
     this.notifier = notify.length > 0 ? new Notifier(factory, fleet, notify, onError) : undefined;
-    this.archive = archiveDirectory === undefined ? undefined : new AuditArchive(factory, store, archiveDirectory, onError);
+    this.archive =
+      archiveDirectory === undefined ? undefined : new AuditArchive(factory, store, archiveDirectory, onError);
     this.planned = new PlannedStartWorker(factory, store, settings, onError);
   }
 
@@ -82,12 +83,13 @@ class QueueErrands implements Errands {
     this.ends.abort();
     await Promise.all([
       this.ticks.close(),
-      closeWorker(this.gateWorker),
-      closeQueue(this.gates),
+      this.factory.closeWorker(this.gateWorker),
+      this.factory.closeQueue(this.gates),
       this.notifier?.close(),
       this.archive?.close(),
       this.planned.close(),
     ]);
+    this.factory.close();
   }
 
   private async askGate(errand: GateErrand): Promise<void> {

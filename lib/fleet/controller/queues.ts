@@ -3,27 +3,50 @@
 // Nothing in a queue is the truth of anything. Redis may lose all of them; rollouts are in the store, and their ticks are
 // made anew by every controller.
 import type { Job, JobsOptions, Queue, QueueOptions, Worker, WorkerOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { loadIoredis } from '../store/redis/ioredis.js';
 import { type BullMq, loadBullMq } from './bullmq.js';
+import { within } from './within.js';
 
 /** Keys of a queue are `{fleet}:<name>:…`: in the same slot of a cluster as the rest of the fleet. */
 export type QueueName = 'ticks' | 'gates' | 'notify' | 'schedule' | 'archive';
 
-/** A close that waits for jobs that are being done, in ms; then it does not wait any more. */
+/** How long a close waits for jobs that are being done, in ms. */
 const CLOSE_MS = 1_000;
 const MAX_RECONNECT_MS = 1_000;
 
-/** Makes queues and workers of one fleet. */
+/** Makes queues and workers of one fleet. They share a connection; each worker has one more, to wait for jobs on. */
 export class QueueFactory {
+  /** The connections that workers wait on. BullMQ makes them itself, and does not end them while Redis is away. */
+  private readonly waiting = new Map<Worker, readonly Redis[]>();
+
   private constructor(
     private readonly bullmq: BullMq,
+    private readonly redis: Redis,
     private readonly fleet: string,
-    private readonly url: string,
     private readonly onError: (error: unknown) => void,
-  ) {}
+  ) {
+    redis.on('error', onError);
+  }
 
   /** @throws AspiredError ERR_PEER_NOT_FOUND */
   static async load(fleet: string, url: string, onError: (error: unknown) => void): Promise<QueueFactory> {
-    return new QueueFactory(await loadBullMq(), fleet, url, onError);
+    const bullmq = await loadBullMq();
+    const Redis = await loadIoredis();
+    const redis = new Redis(url, {
+      connectionName: 'aspired-queues',
+      // A worker waits for Redis as long as it takes.
+      maxRetriesPerRequest: null,
+      retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), MAX_RECONNECT_MS),
+    });
+    return new QueueFactory(bullmq, redis, fleet, onError);
+  }
+
+  /** After all queues and workers. What has no answer is given up. */
+  close(): void {
+    this.redis.disconnect();
+    for (const connections of this.waiting.values()) for (const connection of connections) connection.disconnect();
+    this.waiting.clear();
   }
 
   queue<T>(name: QueueName): Queue<T> {
@@ -38,12 +61,37 @@ export class QueueFactory {
     work: (job: Job<T>, token: string | undefined) => Promise<void>,
     options: Partial<WorkerOptions>,
   ): Worker<T> {
-    const worker = new this.bullmq.Worker<T>(name, (job, token) => work(job as Job<T>, token), {
-      ...this.common(),
-      ...options,
-    } as WorkerOptions);
-    worker.on('error', this.onError);
-    return worker as Worker<T>;
+    const made: Redis[] = [];
+    const { redis } = this;
+    const duplicate = redis.duplicate.bind(redis);
+    redis.duplicate = (...args) => {
+      const connection = duplicate(...args);
+      made.push(connection);
+      return connection;
+    };
+    try {
+      const worker = new this.bullmq.Worker<T>(name, (job, token) => work(job as Job<T>, token), {
+        ...this.common(),
+        ...options,
+      } as WorkerOptions);
+      worker.on('error', this.onError);
+      this.waiting.set(worker, made);
+      return worker as Worker<T>;
+    } finally {
+      redis.duplicate = duplicate;
+    }
+  }
+
+  /** Closes a worker: after its jobs, or after a while without them. Never rejects. */
+  async closeWorker(worker: Worker): Promise<void> {
+    await within(CLOSE_MS, worker.close());
+    for (const connection of this.waiting.get(worker) ?? []) connection.disconnect();
+    this.waiting.delete(worker);
+  }
+
+  /** Closes a queue, also when Redis is away. Never rejects. */
+  async closeQueue(queue: Queue): Promise<void> {
+    await within(CLOSE_MS, queue.close());
   }
 
   /** To throw after a job was moved to a later time. */
@@ -57,38 +105,8 @@ export class QueueFactory {
   }
 
   private common(): Pick<QueueOptions, 'connection' | 'prefix'> {
-    return {
-      prefix: `{${this.fleet}}`,
-      connection: {
-        url: this.url,
-        // A worker waits for Redis as long as it takes.
-        maxRetriesPerRequest: null,
-        retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 10), MAX_RECONNECT_MS),
-      },
-    };
+    return { prefix: `{${this.fleet}}`, connection: this.redis };
   }
-}
-
-/** Closes a worker: with its jobs, or after a while without them. Never rejects. */
-export async function closeWorker(worker: Worker): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), CLOSE_MS);
-  });
-  const closed = worker.close().catch(() => undefined);
-  if ((await Promise.race([closed, late])) === 'late') {
-    // The first close() goes on waiting, for what the second one ends.
-    await Promise.race([worker.close(true).catch(() => undefined), pause(CLOSE_MS)]);
-    await worker.disconnect().catch(() => undefined);
-  }
-  clearTimeout(timer);
-}
-
-/** Closes a queue, also when Redis is away. Never rejects. */
-export async function closeQueue(queue: Queue): Promise<void> {
-  const closed = queue.close().catch(() => undefined);
-  await Promise.race([closed, pause(CLOSE_MS)]);
-  await Promise.race([queue.disconnect().catch(() => undefined), pause(CLOSE_MS)]);
 }
 
 /** Retention of what went well and what did not. */
@@ -96,9 +114,3 @@ export const FINITE: Pick<JobsOptions, 'removeOnComplete' | 'removeOnFail'> = {
   removeOnComplete: true,
   removeOnFail: { count: 100 },
 };
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
-  });
-}

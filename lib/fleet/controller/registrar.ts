@@ -53,7 +53,11 @@ export class Registrar {
   async settleNext(): Promise<void> {
     const models = await this.store.models();
     const model = models[this.nextModel++ % Math.max(1, models.length)];
-    if (model !== undefined) await this.settle(model, this.view.hosts.map(({ info }) => info.id));
+    if (model !== undefined)
+      await this.settle(
+        model,
+        this.view.hosts.map(({ info }) => info.id),
+      );
   }
 
   /**

@@ -34,11 +34,17 @@ export async function restoreFromHosts(
   const quietMs = parseDuration('quiet', options.quiet ?? '15s');
   const signal = checkSignal('signal', options.signal);
   if (await store.meta()) {
-    throw new AspiredError('ERR_ROLLOUT_CONFLICT', `The fleet ${store.fleet} is there: only an empty store is restored.`);
+    throw new AspiredError(
+      'ERR_ROLLOUT_CONFLICT',
+      `The fleet ${store.fleet} is there: only an empty store is restored.`,
+    );
   }
   const reports = await gather(store, enough, quietMs, signal);
   if (reports.length === 0) {
-    throw new AspiredError('ERR_HOST_NOT_FOUND', `No host of the fleet ${store.fleet} has reported to the empty store.`);
+    throw new AspiredError(
+      'ERR_HOST_NOT_FOUND',
+      `No host of the fleet ${store.fleet} has reported to the empty store.`,
+    );
   }
   return store.importAll(exportOfHosts(store.fleet, reports), intent);
 }

@@ -1,7 +1,7 @@
 // Rollouts that follow from one that has ended: the same again, or back.
 import { firstState } from '../rollout/reduce.js';
-import { makeUndo, undoTarget } from '../rollout/undo.js';
 import type { RolloutPlan, RolloutState } from '../rollout/types.js';
+import { makeUndo, undoTarget } from '../rollout/undo.js';
 import type { ModelRecord, RolloutRecord } from '../store/types.js';
 import type { FleetHost, Intent } from '../types.js';
 
@@ -15,9 +15,7 @@ export interface Predecessor {
 }
 
 /** What comes next, or why nothing does. */
-export type Successor =
-  | { readonly plan: RolloutPlan; readonly state: RolloutState }
-  | { readonly refused: string };
+export type Successor = { readonly plan: RolloutPlan; readonly state: RolloutState } | { readonly refused: string };
 
 /** The same plan again, from what is stable now. */
 export function retryOf({ record, model, hosts, intent, force }: Predecessor): Successor {

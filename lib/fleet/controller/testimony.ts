@@ -1,6 +1,7 @@
 // What the hosts know, when the store has forgotten it. Pure.
-import type { FleetExport } from '../store/types.js';
+
 import { encodeCell } from '../codec.js';
+import type { FleetExport } from '../store/types.js';
 import { FLEET_SCHEMA, type FleetHost, type HostReport } from '../types.js';
 
 /** What all hosts together say of one model. */

@@ -1,6 +1,6 @@
 // Ticks through BullMQ: at most one per rollout is being done in the whole fleet of controllers, and one more waits.
 import type { Queue, Worker } from 'bullmq';
-import { closeQueue, closeWorker, FINITE, type QueueFactory } from './queues.js';
+import { FINITE, type QueueFactory } from './queues.js';
 
 /** Looks in a row without a tick, while some wait, after which the worker is not believed to consume any more. */
 const STRIKES = 3;
@@ -77,12 +77,12 @@ export class TickQueue {
     this.replaced++;
     const stuck = this.current;
     this.current = this.makeWorker();
-    void closeWorker(stuck);
+    void this.options.factory.closeWorker(stuck);
   }
 
   async close(): Promise<void> {
     this.closed = true;
-    await Promise.all([closeWorker(this.current), closeQueue(this.queue)]);
+    await Promise.all([this.options.factory.closeWorker(this.current), this.options.factory.closeQueue(this.queue)]);
   }
 
   private added(rollout: string): void {

@@ -7,7 +7,7 @@ import { type Hold, MAX_WRITES, type RolloutPlan, type RolloutStep } from '../ro
 import type { CommitAnswer, FleetStore, ModelRecord, RolloutRecord } from '../store/types.js';
 import { CellBook } from './cell-book.js';
 import type { FleetView } from './fleet-view.js';
-import { type GateErrand, GateDesk } from './gate-desk.js';
+import { GateDesk, type GateErrand } from './gate-desk.js';
 import { type HostPicture, type Observed, observe } from './observe.js';
 
 /** A sweep that is not older does for a tick, in ms. */
@@ -94,7 +94,9 @@ export class RolloutTicker {
     const gates = this.desk.results({ rollout, ...record, ...look, observation: observed.observation });
     const step = reduce(record.plan, record.state, { ...observed.observation, gates });
     if (!step.changed) {
-      this.options.onErrands(this.desk.errands({ rollout, plan: record.plan, stored: look.stored }, step.state, step.ask));
+      this.options.onErrands(
+        this.desk.errands({ rollout, plan: record.plan, stored: look.stored }, step.state, step.ask),
+      );
       await this.mendRegression(look);
       return { outcome: 'unchanged', againInMs: step.againInMs, model: record.model, hold: step.state.hold };
     }
@@ -112,7 +114,9 @@ export class RolloutTicker {
       writes: step.writes,
     });
     this.options.onCommitted(record, step, answer);
-    this.options.onErrands(this.desk.errands({ rollout, plan: record.plan, stored: look.stored }, step.state, step.ask));
+    this.options.onErrands(
+      this.desk.errands({ rollout, plan: record.plan, stored: look.stored }, step.state, step.ask),
+    );
     await this.confirm(step);
     if (step.state.phase === 'Ended') return this.forget(rollout, 'ended', record.model);
     return { outcome: 'committed', againInMs: 0, model: record.model, hold: step.state.hold };

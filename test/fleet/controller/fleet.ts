@@ -230,9 +230,12 @@ export class Fleet {
     return this.client.get(id);
   }
 
-  /** Waits for the end of a rollout, and checks how it ended. */
+  /** Waits for the end of a rollout, and checks how it ended. The store may be away, or without it, in between. */
   async ends(id: string, outcome: string, ms?: number): Promise<RolloutRecord> {
-    const ended = async (): Promise<boolean> => (await this.get(id)).state.phase === 'Ended';
+    const ended = async (): Promise<boolean> => {
+      const record = await this.get(id).catch(() => undefined);
+      return record?.state.phase === 'Ended';
+    };
     await until(ended, async () => `the end of ${id}: ${await this.client.explain(id)}`, ms);
     const record = await this.get(id);
     assert.equal(record.state.outcome, outcome, record.state.rollback?.reason);

@@ -84,6 +84,9 @@ test('the client shows hosts, what they are to have and what they have', async (
   }, 'both hosts to report version 2');
   const view = await fleet.client.view(rollout);
   assert.equal(view.told.length, 2);
-  assert.deepEqual((await fleet.client.history(MODEL)).map(({ id }) => id), [rollout]);
+  assert.deepEqual(
+    (await fleet.client.history(MODEL)).map(({ id }) => id),
+    [rollout],
+  );
   assert.deepEqual(await fleet.client.list(), []);
 });

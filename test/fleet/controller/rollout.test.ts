@@ -17,7 +17,11 @@ test('a good version comes to all hosts, wave by wave, and becomes stable', asyn
   assert.equal(model?.active, undefined);
   const trail = await fleet.client.audit(MODEL);
   const revisions = trail.filter((entry) => entry.rollout === rollout).map(({ revision }) => revision);
-  assert.deepEqual(revisions, revisions.map((_, index) => index), 'one line per revision, without a gap');
+  assert.deepEqual(
+    revisions,
+    revisions.map((_, index) => index),
+    'one line per revision, without a gap',
+  );
   assert.deepEqual(fleet.codes(), []);
 });
 
@@ -72,7 +76,10 @@ test('two controllers at once make one rollout of it: every revision is committe
   await fleet.serves(2);
   const trail = await fleet.client.audit(MODEL);
   const revisions = trail.filter((entry) => entry.rollout === rollout).map(({ revision }) => revision);
-  assert.deepEqual(revisions, revisions.map((_, index) => index));
+  assert.deepEqual(
+    revisions,
+    revisions.map((_, index) => index),
+  );
   assert.ok(a.status().ticks > 0 && b.status().ticks > 0, 'both ticked');
   assert.deepEqual(fleet.codes(), []);
 });

@@ -14,7 +14,10 @@ test('the store is away for a while in the middle of a rollout: nothing is concl
   fleet.memory.away = true;
   // Longer than all leases.
   await until(() => performance.now() - away > 5 * HEARTBEAT_MS, 'the leases to run out');
-  assert.deepEqual(fleet.hosts.map((host) => host.serves()), served);
+  assert.deepEqual(
+    fleet.hosts.map((host) => host.serves()),
+    served,
+  );
   fleet.memory.away = false;
   await fleet.ends(rollout, 'Promoted');
   await fleet.serves(2);
@@ -49,7 +52,10 @@ test('an empty store is refused, and rebuilt from the hosts; the rollout that it
   await assert.rejects(fleet.rollout({ version: 4 }), coded('ERR_STORE_EMPTY'));
   await assert.rejects(fleet.control(), coded('ERR_STORE_EMPTY'));
   assert.deepEqual(await fleet.store.models(), [], 'nothing is written into the empty store');
-  assert.deepEqual(fleet.hosts.map((host) => host.serves()), served);
+  assert.deepEqual(
+    fleet.hosts.map((host) => host.serves()),
+    served,
+  );
 
   await fleet.client.restoreFromHosts(WHO, { hosts: fleet.hosts.length });
   const model = await fleet.client.model(MODEL);

@@ -87,7 +87,11 @@ test('undo after the end is a rollout of its own, back to the version before, on
   const model = await fleet.client.model(MODEL);
   assert.equal(model?.stable, 1);
   assert.deepEqual(model?.tombstones, [2]);
-  assert.equal((await fleet.client.undo(rollout, intent)).rollout, undone.rollout, 'the same operation is the same undo');
+  assert.equal(
+    (await fleet.client.undo(rollout, intent)).rollout,
+    undone.rollout,
+    'the same operation is the same undo',
+  );
   const other = await fleet.client.undo(rollout, WHO);
   assert.equal(other.outcome, 'refused', other.message);
 });
