@@ -95,6 +95,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/aspired_versions_manager_stress_test.cc
   test/native/aspired_versions_manager_test.cc
   test/native/basic_manager_cancel_test.cc
+  test/native/basic_manager_footprints_test.cc
   test/native/basic_manager_memory_standby_test.cc
   test/native/basic_manager_memory_stress_test.cc
   test/native/basic_manager_memory_test.cc

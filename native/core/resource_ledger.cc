@@ -115,9 +115,11 @@ bool ResourceLedger::Observe(const Mark& mark,
       device.unseen = unseen;  // it was just seen
     }
   }
-  std::erase_if(works_, [this](const Work& work) {
-    if (work.ended && work.load) RememberFootprints(*work.account);
-    return work.ended;
+  std::erase_if(works_, [this, &mark](const Work& work) {
+    // What was read while it was at it is not all that it took.
+    if (!work.ended || work.ended_at >= mark.number) return false;
+    if (work.load) RememberFootprints(work);
+    return true;
   });
   const ResourceAllocation after = Available({});
   for (size_t i = 0; i < devices_.size(); ++i) {
@@ -393,12 +395,14 @@ void ResourceLedger::BeginWork(ResourceAccount* account, bool load,
                                uint64_t self_ram) {
   if (self_ram != 0) Attribute(0, static_cast<int64_t>(self_ram));
   bool alone = true;
+  Work added{account, load};
   for (Work& work : works_) {
+    if (ShareADevice(*work.account, *account)) work.mixed = added.mixed = true;
     if (work.ended) continue;
     work.account->exclusive = alone = false;
   }
   if (load) account->exclusive = alone;
-  works_.push_back({account, load});
+  works_.push_back(added);
 }
 
 // `keep`: its device memory is still to be measured.
@@ -406,7 +410,9 @@ void ResourceLedger::EndWork(ResourceAccount* account, bool keep,
                              uint64_t self_ram) {
   if (self_ram != 0) Attribute(0, static_cast<int64_t>(self_ram));
   for (Work& work : works_) {
-    if (work.account == account) work.ended = true;
+    if (work.account != account) continue;
+    work.ended = true;
+    work.ended_at = last_mark_;
   }
   if (keep) return;
   std::erase_if(
@@ -429,8 +435,17 @@ void ResourceLedger::EndUnload(ResourceAccount* account, uint64_t self_ram) {
   EndWork(account, /*keep=*/false, self_ram);
 }
 
-void ResourceLedger::RememberFootprints(const ResourceAccount& account) {
-  if (!account.exclusive || account.measured.empty()) return;
+bool ResourceLedger::ShareADevice(const ResourceAccount& a,
+                                  const ResourceAccount& b) const {
+  for (size_t i = 1; i < devices_.size(); ++i) {
+    if (ReservedOn(a, i) > 0 && ReservedOn(b, i) > 0) return true;
+  }
+  return false;
+}
+
+void ResourceLedger::RememberFootprints(const Work& work) {
+  const ResourceAccount& account = *work.account;
+  if (!account.exclusive || work.mixed || account.measured.empty()) return;
   for (size_t i = 1; i < devices_.size(); ++i) {
     if (account.measured[i] <= 0) continue;
     const Resource& resource = devices_[i].resource;

@@ -165,7 +165,8 @@ class ResourceLedger {
   // A load has ended whose device memory is measured by the next Observe().
   bool wants_reading() const;
   // What loads really took of devices other than main memory, as the last
-  // Observe() found; each once.
+  // Observe() found; each once. Only of loads that had a device to themselves
+  // until it was read.
   std::vector<Footprint> TakeFootprints() {
     return std::exchange(footprints_, {});
   }
@@ -174,7 +175,13 @@ class ResourceLedger {
   struct Work {
     ResourceAccount* account;
     bool load;
+    // It has ended, and the last mark by then: its device memory is measured by
+    // a reading that began later.
     bool ended = false;
+    uint64_t ended_at = 0;
+    // Between the readings around it there was another one with memory of the
+    // same device.
+    bool mixed = false;
   };
 
   // What is left by limit and device, were `freed` given back; `at_rest`: it is
@@ -200,7 +207,8 @@ class ResourceLedger {
   // load beside an unload shows as less growth than it is. As a whole, what the
   // process grew by is known, where it is told from others.
   uint64_t Promised(const Device& device) const;
-  void RememberFootprints(const ResourceAccount& account);
+  bool ShareADevice(const ResourceAccount& a, const ResourceAccount& b) const;
+  void RememberFootprints(const Work& work);
 
   ResourceUtil util_;
   std::vector<Device> devices_;

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import type { Footprint } from 'aspired';
 
 const FAKES = resolve('build-tests/fake_cuda');
 const A = 'GPU-aaaaaaaa-0000-0000-0000-000000000001';
@@ -149,4 +150,63 @@ test('a load reserves memory of the GPU it names, or of the one with the most ro
     ],
     [2 * GiB + 2, GiB + 1],
   ]);
+});
+
+/**
+ * A loader's memory of a GPU: the file by which several processes share the fake driver, see fake_driver.cc, has a row
+ * (pid, device, bytes) for each that uses one. `take(bytes)` writes that of this process.
+ */
+const GPU_MEMORY = `
+  const { mkdtempSync, openSync, writeSync, rmSync } = await import('node:fs');
+  const folder = mkdtempSync((await import('node:os')).tmpdir() + '/aspired-gpu-');
+  process.on('exit', () => rmSync(folder, { recursive: true }));
+  process.env.ASPIRED_FAKE_SHARED = folder + '/use';
+  const table = openSync(process.env.ASPIRED_FAKE_SHARED, 'w+');
+  writeSync(table, Buffer.alloc(64 * 16));
+  let taken = 0;
+  const take = (bytes) => {
+    const row = Buffer.alloc(16);
+    row.writeUInt32LE(process.pid, 0);
+    row.writeBigInt64LE(BigInt(taken += bytes), 8);
+    writeSync(table, row, 0, row.length, 0);
+  };
+  const MiB = 2 ** 20;
+  const reserved = [];
+  /** Says that it takes 1 GiB of cuda:0, and takes what it is told. */
+  const loads = async (m, name, version, bytes) => {
+    const loader = {
+      estimateResources: () => ({ cuda: [{ device: 0, memory: 1024 * MiB }] }),
+      load: ({ reservation: { cuda } }) => { reserved.push(cuda[0].memory / MiB); take(bytes); return {}; },
+      unload: () => take(-bytes),
+    };
+    const { versions: [{ error }] } = await m.setAspiredVersions(name, [{ version, loader }]).settled;
+    if (error) throw error;
+    const gpu = () => m.resources().devices[1];
+    while (gpu().measured !== taken) await new Promise(setImmediate);
+  };
+`;
+
+test('a load that takes more of a GPU than it said raises the reservation of the next version, here and in the next process', {
+  skip,
+}, () => {
+  const learned = { servable: 'a', device: 'cuda', estimated: GiB, measured: 1.5 * GiB };
+  const [reserved, footprints] = run(`${GPU_MEMORY}
+    const m = open({ cuda: 'auto' });
+    await loads(m, 'a', 1, 1024 * MiB);
+    await loads(m, 'b', 1, 1024 * MiB);
+    // Beside the version that it replaces.
+    await loads(m, 'a', 2, 1536 * MiB);
+    await loads(m, 'a', 3, 1024 * MiB);
+    await loads(m, 'b', 2, 1024 * MiB);
+    return [reserved, m.exportFootprints().footprints];`) as [number[], Footprint[]];
+  assert.deepEqual(reserved, [1024, 1024, 1024, 1536, 1024]);
+  const ofA = footprints.filter(({ servable }) => servable === 'a');
+  assert.deepEqual(ofA, [{ ...learned, measured: GiB }, learned, { ...learned, measured: GiB }]);
+
+  const next = run(`${GPU_MEMORY}
+    const m = open({ cuda: 'auto' }, { footprints: ${JSON.stringify({ version: 1, footprints })} });
+    await loads(m, 'a', 4, 1024 * MiB);
+    await loads(m, 'b', 4, 1024 * MiB);
+    return reserved;`);
+  assert.deepEqual(next, [1536, 1024]);
 });
