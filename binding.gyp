@@ -29,6 +29,7 @@
         "native/concurrency/work_threads.cc",
         "native/core/admission.cc",
         "native/core/aspired_versions_manager.cc",
+        "native/core/attribution.cc",
         "native/core/bake.cc",
         "native/core/basic_manager.cc",
         "native/core/footprints.cc",

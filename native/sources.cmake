@@ -8,6 +8,7 @@ set(ASPIRED_CORE_SOURCES
   native/concurrency/work_threads.cc
   native/core/admission.cc
   native/core/aspired_versions_manager.cc
+  native/core/attribution.cc
   native/core/bake.cc
   native/core/basic_manager.cc
   native/core/footprints.cc
@@ -94,6 +95,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/aspired_versions_manager_memory_test.cc
   test/native/aspired_versions_manager_stress_test.cc
   test/native/aspired_versions_manager_test.cc
+  test/native/attribution_test.cc
   test/native/basic_manager_cancel_test.cc
   test/native/basic_manager_footprints_test.cc
   test/native/basic_manager_memory_standby_test.cc
@@ -115,6 +117,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/own_process_test.cc
   test/native/reader_group_stress_test.cc
   test/native/reader_group_test.cc
+  test/native/resource_ledger_cgroup_test.cc
   test/native/resource_ledger_test.cc
   test/native/resource_util_test.cc
   test/native/retry_options_test.cc

@@ -79,6 +79,8 @@ export type NativeResources = readonly [
     available: number,
     drift: number,
     status: NativeStatus | undefined,
+    measuredCgroup: number | undefined,
+    aloneInCgroup: boolean | undefined,
   ])[],
   versions: readonly (readonly [
     name: string,
@@ -86,7 +88,13 @@ export type NativeResources = readonly [
     state: number,
     standby: boolean,
     waiting: string | undefined,
-    shares: readonly (readonly [device: number, estimated: number, reserved: number, measured: number])[],
+    shares: readonly (readonly [
+      device: number,
+      estimated: number,
+      reserved: number,
+      measured: number,
+      measuredCgroup: number | undefined,
+    ])[],
   ])[],
 ];
 export type NativeAction = readonly [action: 'load' | 'unload', name: string, version: number];

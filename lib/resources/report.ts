@@ -9,13 +9,17 @@ import type { DeviceResources, Footprint, Footprints, ResourcesReport } from './
 /** The ledger, for people. */
 export function toReport([deviceRows, versionRows]: NativeResources, devices: Devices): ResourcesReport {
   const rows = deviceRows.map((row): DeviceResources => {
-    const [device, instance, limit, estimated, reserved, measured, total, used, others, available, drift, status] = row;
+    const [device, instance, limit, estimated, reserved, measured, total, used, others, available, drift, ...more] =
+      row;
+    const [status, measuredCgroup, aloneInCgroup] = more;
     return {
       ...devices.nameOf(device, instance),
       limit,
       estimated,
       reserved,
       measured,
+      ...(measuredCgroup === undefined ? {} : { measuredCgroup }),
+      ...(aloneInCgroup === undefined ? {} : { aloneInCgroup }),
       ...(total === undefined ? {} : { total }),
       ...(used === undefined ? {} : { used }),
       ...(others === undefined ? {} : { usedByOthers: others }),
@@ -29,11 +33,12 @@ export function toReport([deviceRows, versionRows]: NativeResources, devices: De
     state: harnessStates[state] as HarnessState,
     standby,
     ...(waiting === undefined ? {} : { waiting }),
-    shares: shares.map(([device, estimated, reserved, measured]) => ({
+    shares: shares.map(([device, estimated, reserved, measured, measuredCgroup]) => ({
       device: (rows[device] as DeviceResources).device,
       estimated,
       reserved,
       measured,
+      ...(measuredCgroup === undefined ? {} : { measuredCgroup }),
     })),
   }));
   return { devices: rows, versions };

@@ -65,8 +65,19 @@ export interface DeviceResources {
   readonly estimated: number;
   /** What is set aside for them; never above the limit, unless that was lowered. */
   readonly reserved: number;
-  /** What the process grew by during their loads. */
+  /** What the process grew by during their loads: by its RSS, or by what NVML says. */
   readonly measured: number;
+  /**
+   * 'ram' only: what the memory cgroup of the process was charged more during their loads, without the inactive page cache.
+   * Also counts what is in no process (files in tmpfs, memory of the kernel, active page cache), and what other processes in
+   * the cgroup took meanwhile, unless `aloneInCgroup`. Undefined in the root cgroup, and where there are none.
+   */
+  readonly measuredCgroup?: number;
+  /**
+   * No other process is in the cgroup, and no cgroup below it: then what it keeps corrects estimates, too, where that is more
+   * than the RSS.
+   */
+  readonly aloneInCgroup?: boolean;
   /** What the device, or the limit of the process, has in all, and what everybody uses of it. */
   readonly total?: number;
   readonly used?: number;
@@ -86,6 +97,8 @@ export interface ResourceShare {
   readonly estimated: number;
   readonly reserved: number;
   readonly measured: number;
+  /** See {@link DeviceResources.measuredCgroup}. */
+  readonly measuredCgroup?: number;
 }
 
 /** The shares of one version. */

@@ -16,10 +16,16 @@ Napi::Value OptionalBytes(Napi::Env env, const std::optional<uint64_t>& bytes) {
   return bytes ? BytesToJs(env, *bytes) : env.Undefined();
 }
 
+// May be below zero.
+Napi::Value OptionalDelta(Napi::Env env, const std::optional<int64_t>& bytes) {
+  return bytes ? Napi::Number::New(env, static_cast<double>(*bytes))
+               : env.Undefined();
+}
+
 // [device, instance, limit, estimated, reserved, measured, total, used,
-//  usedByOthers, available, drift, status]
+//  usedByOthers, available, drift, status, measuredCgroup, aloneInCgroup]
 Napi::Value DeviceToJs(Napi::Env env, const ResourcesReport::Device& d) {
-  Napi::Array row = Napi::Array::New(env, 12);
+  Napi::Array row = Napi::Array::New(env, 14);
   row.Set(0u, d.device);
   row.Set(1u, d.instance);
   row.Set(2u, BytesToJs(env, d.limit));
@@ -32,21 +38,26 @@ Napi::Value DeviceToJs(Napi::Env env, const ResourcesReport::Device& d) {
   row.Set(9u, BytesToJs(env, d.available));
   row.Set(10u, static_cast<double>(d.drift));
   row.Set(11u, ToJs(env, d.status));
+  row.Set(12u, OptionalDelta(env, d.measured_cgroup));
+  row.Set(13u, d.alone_in_cgroup
+                   ? Napi::Value(Napi::Boolean::New(env, *d.alone_in_cgroup))
+                   : env.Undefined());
   return row;
 }
 
 // [name, version, state, standby, waiting | undefined,
-//  [[device, estimated, reserved, measured], ...]]
+//  [[device, estimated, reserved, measured, measuredCgroup], ...]]
 Napi::Value VersionToJs(Napi::Env env, const ResourcesReport::Version& v) {
   Napi::Array shares = Napi::Array::New(env, v.shares.size());
   for (uint32_t i = 0; i < v.shares.size(); ++i) {
     const ResourcesReport::Share& share = v.shares[i];
-    Napi::Array quad = Napi::Array::New(env, 4);
-    quad.Set(0u, static_cast<double>(share.device));
-    quad.Set(1u, BytesToJs(env, share.estimated));
-    quad.Set(2u, BytesToJs(env, share.reserved));
-    quad.Set(3u, static_cast<double>(share.measured));
-    shares.Set(i, quad);
+    Napi::Array entry = Napi::Array::New(env, 5);
+    entry.Set(0u, static_cast<double>(share.device));
+    entry.Set(1u, BytesToJs(env, share.estimated));
+    entry.Set(2u, BytesToJs(env, share.reserved));
+    entry.Set(3u, static_cast<double>(share.measured));
+    entry.Set(4u, OptionalDelta(env, share.measured_cgroup));
+    shares.Set(i, entry);
   }
   Napi::Array row = Napi::Array::New(env, 6);
   row.Set(0u, v.id.name);

@@ -234,14 +234,14 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void ObserveLocked(const ResourceLedger::Mark& mark,
                      const std::vector<DeviceReading>& readings);
   void NoteLookLocked(bool all);
-  void BeginWorkLocked(const ManagedPtr& m, Work work, uint64_t self_ram);
-  void EndLoadLocked(const ManagedPtr& m, uint64_t self_ram);
+  void BeginWorkLocked(const ManagedPtr& m, Work work, const SelfMemory& self);
+  void EndLoadLocked(const ManagedPtr& m, const SelfMemory& self);
   // After EndLoadLocked(), of a load that succeeded.
   void SettleAccountLocked(const ManagedPtr& m);
-  void EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram);
+  void EndUnloadLocked(const ManagedPtr& m, const SelfMemory& self);
   void DrainedLocked(const ManagedPtr& m);
   bool ReadingIsFreshLocked() const;
-  uint64_t ReadSelfRam() const;
+  SelfMemory ReadSelf() const;
   void ObserveMemory();
 
   void AdmitUnloadsLocked();

@@ -26,11 +26,11 @@ void BasicManager::DispatchLocked(const ManagedPtr& m, Work work) {
 
 void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
   const auto self = shared_from_this();
-  const uint64_t self_ram = ReadSelfRam();
+  const SelfMemory self_memory = ReadSelf();
   if (work == Work::kUnload) {
     {
       std::lock_guard<std::mutex> lock(mu_);
-      BeginWorkLocked(m, work, self_ram);
+      BeginWorkLocked(m, work, self_memory);
     }
     m->harness.loader()->Unload([self, m](Status outcome) {
       self->OnUnloadDone(m, std::move(outcome));
@@ -50,7 +50,7 @@ void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
                      /*retriable=*/false});
       return;
     }
-    BeginWorkLocked(m, work, self_ram);
+    BeginWorkLocked(m, work, self_memory);
     if (m->account) context.reserved = m->account->reserved;
   }
   m->harness.loader()->Load(context, [self, m](LoadOutcome outcome) {
@@ -62,12 +62,12 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   if (!outcome.status.ok() && outcome.retriable && options_.should_retry) {
     outcome.retriable = options_.should_retry(outcome.status, m->id());
   }
-  const uint64_t self_ram = ReadSelfRam();
+  const SelfMemory self_memory = ReadSelf();
   bool came_late = false;
   {
     std::lock_guard<std::mutex> lock(mu_);
     --loads_under_way_;
-    EndLoadLocked(m, self_ram);
+    EndLoadLocked(m, self_memory);
     if (IsTerminal(m->harness.state())) {
       came_late = outcome.status.ok();  // abandoned meanwhile
     } else {
@@ -258,12 +258,12 @@ void BasicManager::AdmitUnloadsLocked() {
 }
 
 void BasicManager::OnUnloadDone(const ManagedPtr& m, Status outcome) {
-  const uint64_t self_ram = ReadSelfRam();
+  const SelfMemory self_memory = ReadSelf();
   bool wake = false;
   {
     std::lock_guard<std::mutex> lock(mu_);
     --unloads_under_way_;
-    EndUnloadLocked(m, self_ram);
+    EndUnloadLocked(m, self_memory);
     if (outcome.ok()) outcome = m->verdict;
     const bool was_cancelled = m->harness.cancelled();
     if (m->harness.FinishUnloading(outcome).ok()) {

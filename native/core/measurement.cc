@@ -60,27 +60,27 @@ void BasicManager::ObserveLocked(const ResourceLedger::Mark& mark,
   observed_at_ = options_.clock->Now();
 }
 
-uint64_t BasicManager::ReadSelfRam() const {
-  return options_.meter == nullptr || !ledger_ ? 0
-                                               : options_.meter->ReadSelfRam();
+SelfMemory BasicManager::ReadSelf() const {
+  return options_.meter == nullptr || !ledger_ ? SelfMemory()
+                                               : options_.meter->ReadSelf();
 }
 
 void BasicManager::BeginWorkLocked(const ManagedPtr& m, Work work,
-                                   uint64_t self_ram) {
+                                   const SelfMemory& self) {
   if (!ledger_ || options_.meter == nullptr) return;
   if (work == Work::kUnload) {
-    if (m->account) ledger_->BeginUnload(m->account.get(), self_ram);
+    if (m->account) ledger_->BeginUnload(m->account.get(), self);
     return;
   }
   if (!m->account) m->account = ResourceAccount::For(m->id().name);
-  ledger_->BeginLoad(m->account.get(), self_ram);
+  ledger_->BeginLoad(m->account.get(), self);
 }
 
-void BasicManager::EndLoadLocked(const ManagedPtr& m, uint64_t self_ram) {
+void BasicManager::EndLoadLocked(const ManagedPtr& m, const SelfMemory& self) {
   // What it did not take can be given to others, once it is seen.
   reading_wanted_ = true;
   if (!m->account) return;
-  ledger_->EndLoad(m->account.get(), self_ram);
+  ledger_->EndLoad(m->account.get(), self);
   // What it did not take of its reservation may not be what was seen as used.
   if (options_.meter && !m->account->reserved.empty()) MemoryChangedLocked();
 }
@@ -97,7 +97,7 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
   if (!m->account) return;
   ResourceAccount& account = *m->account;
   SetPhaseLocked(m, ResourceAccount::Phase::kResident);
-  const int64_t ram = account.measured.empty() ? 0 : account.measured[0];
+  const int64_t ram = account.MainMemoryTaken();
   if (account.exclusive && ram > 0) {
     footprints_.Learn(
         {m->id().name, kMain,
@@ -113,9 +113,10 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
   m->account.reset();
 }
 
-void BasicManager::EndUnloadLocked(const ManagedPtr& m, uint64_t self_ram) {
+void BasicManager::EndUnloadLocked(const ManagedPtr& m,
+                                   const SelfMemory& self) {
   reading_wanted_ = true;  // it shows what came back
-  if (m->account) ledger_->EndUnload(m->account.get(), self_ram);
+  if (m->account) ledger_->EndUnload(m->account.get(), self);
   ReleaseLocked(m);
 }
 

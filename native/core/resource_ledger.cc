@@ -42,6 +42,12 @@ std::string Bytes(uint64_t quantity) { return FormatQuantity(kRam, quantity); }
 
 }  // namespace
 
+int64_t ResourceAccount::MainMemoryTaken() const {
+  const int64_t resident = measured.empty() ? 0 : measured[0];
+  return charged && charged->alone ? std::max(resident, charged->kept)
+                                   : resident;
+}
+
 ResourceLedger::ResourceLedger(const ResourceAllocation& limits)
     : util_(InstancesIn(limits)) {
   for (const auto& entry : limits.entries) {
@@ -329,6 +335,7 @@ void ResourceLedger::ForgetMeasured(ResourceAccount* account) {
     devices_[i].measured -= account->measured[i];
   }
   account->measured.clear();
+  account->charged.reset();
   AddReserved(*account, +1);
 }
 
@@ -362,38 +369,64 @@ void ResourceLedger::AddMeasured(ResourceAccount* account, size_t device,
   d.unseen += Minus(before, d.outstanding);
 }
 
+template <typename Counted>
+std::vector<Claim> ResourceLedger::ClaimsOn(size_t device,
+                                            Counted counted) const {
+  std::vector<Claim> claims;
+  claims.reserve(works_.size());
+  for (const Work& work : works_) {
+    const uint64_t reserved = ReservedOn(*work.account, device);
+    const bool none = device == 0 ? work.ended : reserved == 0;
+    const auto kind = none        ? Claim::Kind::kNone
+                      : work.load ? Claim::Kind::kLoad
+                                  : Claim::Kind::kUnload;
+    claims.push_back({kind, reserved, counted(*work.account)});
+  }
+  return claims;
+}
+
 void ResourceLedger::Attribute(size_t device, int64_t self) {
   const std::optional<int64_t> last = std::exchange(last_self_[device], self);
   if (!last || *last == self) return;
-  const int64_t delta = self - *last;
-  // Growth belongs to loads, shrinking to unloads; what fits neither belongs to
-  // the rest of the process.
-  const auto weight = [this, device, delta](const Work& work) -> double {
-    if (work.load != (delta > 0) || (work.ended && device == 0)) return 0;
-    if (device > 0 && ReservedOn(*work.account, device) == 0) return 0;
-    if (delta > 0) {
-      return 1.0 + static_cast<double>(ReservedOn(*work.account, device));
-    }
-    return work.account->measured.empty()
-               ? 0
-               : static_cast<double>(
-                     std::max<int64_t>(work.account->measured[device], 0));
+  const auto counted = [device](const ResourceAccount& account) {
+    return account.measured.empty() ? 0 : account.measured[device];
   };
-  double sum = 0;
-  for (const Work& work : works_) sum += weight(work);
-  if (sum <= 0) return;
-  for (const Work& work : works_) {
-    const double share = weight(work) / sum;
-    auto bytes = static_cast<int64_t>(static_cast<double>(delta) * share);
-    // An unload gives back what was counted, not more.
-    if (bytes < 0) bytes = std::max(bytes, -work.account->measured[device]);
-    AddMeasured(work.account, device, bytes);
+  const auto shares = ShareOut(self - *last, ClaimsOn(device, counted));
+  for (size_t i = 0; i < shares.size(); ++i) {
+    AddMeasured(works_[i].account, device, shares[i]);
   }
 }
 
+void ResourceLedger::AttributeCharge(const std::optional<CgroupCharge>& now) {
+  using Charged = ResourceAccount::Charged;
+  const auto last = std::exchange(last_charge_, now);
+  if (!last || !now || last->cgroup != now->cgroup) return;
+  const auto attribute = [this](uint64_t before, uint64_t after,
+                                int64_t Charged::*sum) {
+    if (before == after) return;
+    const auto counted = [sum](const ResourceAccount& account) {
+      return account.charged ? *account.charged.*sum : 0;
+    };
+    const auto delta =
+        static_cast<int64_t>(after) - static_cast<int64_t>(before);
+    const auto shares = ShareOut(delta, ClaimsOn(0, counted));
+    for (size_t i = 0; i < shares.size(); ++i) {
+      auto& charged = works_[i].account->charged;
+      if (charged) *charged.*sum += shares[i];
+    }
+  };
+  attribute(last->charged, now->charged, &Charged::charged);
+  attribute(last->kept, now->kept, &Charged::kept);
+}
+
+void ResourceLedger::AttributeMain(const SelfMemory& self) {
+  if (self.rss != 0) Attribute(0, static_cast<int64_t>(self.rss));
+  AttributeCharge(self.cgroup);
+}
+
 void ResourceLedger::BeginWork(ResourceAccount* account, bool load,
-                               uint64_t self_ram) {
-  if (self_ram != 0) Attribute(0, static_cast<int64_t>(self_ram));
+                               const SelfMemory& self) {
+  AttributeMain(self);
   bool alone = true;
   Work added{account, load};
   for (Work& work : works_) {
@@ -401,38 +434,56 @@ void ResourceLedger::BeginWork(ResourceAccount* account, bool load,
     if (work.ended) continue;
     work.account->exclusive = alone = false;
   }
-  if (load) account->exclusive = alone;
+  if (load) {
+    account->exclusive = alone;
+    account->charged.reset();
+    if (const auto& now = self.cgroup) {
+      account->charged.emplace().cgroup = now->cgroup;
+      account->charged->alone = now->alone;
+    }
+  }
   works_.push_back(added);
 }
 
 // `keep`: its device memory is still to be measured.
 void ResourceLedger::EndWork(ResourceAccount* account, bool keep,
-                             uint64_t self_ram) {
-  if (self_ram != 0) Attribute(0, static_cast<int64_t>(self_ram));
+                             const SelfMemory& self) {
+  AttributeMain(self);
   for (Work& work : works_) {
     if (work.account != account) continue;
     work.ended = true;
     work.ended_at = last_mark_;
+  }
+  if (auto& charged = account->charged) {
+    const auto& now = self.cgroup;
+    if (!now || now->cgroup != charged->cgroup) {
+      charged.reset();
+    } else {
+      charged->alone &= now->alone;
+    }
   }
   if (keep) return;
   std::erase_if(
       works_, [account](const Work& work) { return work.account == account; });
 }
 
-void ResourceLedger::BeginLoad(ResourceAccount* account, uint64_t self_ram) {
-  BeginWork(account, /*load=*/true, self_ram);
+void ResourceLedger::BeginLoad(ResourceAccount* account,
+                               const SelfMemory& self) {
+  BeginWork(account, /*load=*/true, self);
 }
 
-void ResourceLedger::EndLoad(ResourceAccount* account, uint64_t self_ram) {
-  EndWork(account, HoldsDeviceMemory(*account), self_ram);
+void ResourceLedger::EndLoad(ResourceAccount* account, const SelfMemory& self) {
+  EndWork(account, HoldsDeviceMemory(*account), self);
 }
 
-void ResourceLedger::BeginUnload(ResourceAccount* account, uint64_t self_ram) {
-  BeginWork(account, /*load=*/false, self_ram);
+void ResourceLedger::BeginUnload(ResourceAccount* account,
+                                 const SelfMemory& self) {
+  BeginWork(account, /*load=*/false, self);
 }
 
-void ResourceLedger::EndUnload(ResourceAccount* account, uint64_t self_ram) {
-  EndWork(account, /*keep=*/false, self_ram);
+void ResourceLedger::EndUnload(ResourceAccount* account,
+                               const SelfMemory& self) {
+  EndWork(account, /*keep=*/false, self);
 }
 
 bool ResourceLedger::ShareADevice(const ResourceAccount& a,

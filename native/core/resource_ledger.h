@@ -3,8 +3,9 @@
 // Three numbers for each version and device. Estimated: what its loader said.
 // Reserved: what was set aside for it before its load, the estimate corrected
 // by experience (see Footprints). Measured: by how much the memory of this
-// process grew during its load; loads that overlap share what grew in
-// proportion to their reservations.
+// process grew during its load, see Attribution. Beside it, of main memory:
+// by how much its cgroup was charged more, which also counts what is in no
+// process (tmpfs, the kernel's own), and what other processes in it took.
 //
 // A reservation is made when it fits twice: into the limit, beside all other
 // reservations; and into what the device really has left, after what everybody
@@ -34,6 +35,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/attribution.h"
 #include "core/footprints.h"
 #include "core/status.h"
 #include "resources/memory_meter.h"
@@ -56,6 +58,20 @@ struct ResourceAccount {
     return account;
   }
 
+  // Of main memory, by the cgroup of this process; see CgroupCharge.
+  struct Charged {
+    uint64_t cgroup = 0;
+    int64_t charged = 0;
+    int64_t kept = 0;
+    // Nobody else was in it when the load began, nor when it ended.
+    bool alone = false;
+  };
+
+  // What its load really took of main memory, as far as is known for certain:
+  // the RSS, or what its cgroup keeps where that is more and nobody else is in
+  // it.
+  int64_t MainMemoryTaken() const;
+
   std::string servable;  // its name
   ResourceAllocation estimated;
   ResourceAllocation requested;
@@ -63,6 +79,8 @@ struct ResourceAccount {
   ResourceAllocation reserved;
   // Bytes by device; empty: nothing worth counting.
   std::vector<int64_t> measured;
+  // None: no cgroup, or none that was the same throughout.
+  std::optional<Charged> charged;
   Phase phase = Phase::kIdle;
   // Since when its servable has had memory without a gap; see
   // ResourceLedger::NextResidency().
@@ -156,12 +174,11 @@ class ResourceLedger {
   // What a failed attempt took is with the system again.
   void ForgetMeasured(ResourceAccount* account);
 
-  // Around each load and unload. `self_ram`: see MemoryMeter::ReadSelfRam(); 0
-  // says nothing.
-  void BeginLoad(ResourceAccount* account, uint64_t self_ram);
-  void EndLoad(ResourceAccount* account, uint64_t self_ram);
-  void BeginUnload(ResourceAccount* account, uint64_t self_ram);
-  void EndUnload(ResourceAccount* account, uint64_t self_ram);
+  // Around each load and unload; see MemoryMeter::ReadSelf().
+  void BeginLoad(ResourceAccount* account, const SelfMemory& self);
+  void EndLoad(ResourceAccount* account, const SelfMemory& self);
+  void BeginUnload(ResourceAccount* account, const SelfMemory& self);
+  void EndUnload(ResourceAccount* account, const SelfMemory& self);
   // A load has ended whose device memory is measured by the next Observe().
   bool wants_reading() const;
   // What loads really took of devices other than main memory, as the last
@@ -191,9 +208,14 @@ class ResourceLedger {
   void AddPart(Device* device, const ResourceAccount& account, size_t index,
                int sign);
   ResourceAllocation Capacity() const;
-  void BeginWork(ResourceAccount* account, bool load, uint64_t self_ram);
-  void EndWork(ResourceAccount* account, bool keep, uint64_t self_ram);
+  void BeginWork(ResourceAccount* account, bool load, const SelfMemory& self);
+  void EndWork(ResourceAccount* account, bool keep, const SelfMemory& self);
   void Attribute(size_t device, int64_t self);
+  void AttributeMain(const SelfMemory& self);
+  void AttributeCharge(const std::optional<CgroupCharge>& now);
+  // Of works_, in their order. `counted`: for an account, so far.
+  template <typename Counted>
+  std::vector<Claim> ClaimsOn(size_t device, Counted counted) const;
   void AddMeasured(ResourceAccount* account, size_t device, int64_t bytes);
   void AddReserved(const ResourceAccount& account, int sign);
   void AddNewcomer(const ResourceAccount& account, int sign);
@@ -213,6 +235,7 @@ class ResourceLedger {
   ResourceUtil util_;
   std::vector<Device> devices_;
   std::vector<std::optional<int64_t>> last_self_;  // by device
+  std::optional<CgroupCharge> last_charge_;
   std::vector<Work> works_;
   ResourceAllocation leaving_;
   std::vector<Footprint> footprints_;

@@ -27,7 +27,11 @@ Shares SharesOf(const ResourceLedger& ledger, const ResourceAccount& account) {
           {resource.device, std::nullopt, resource.kind}, account.estimated);
     }
     if (i < account.measured.size()) share.measured = account.measured[i];
-    if (share.reserved > 0 || share.measured != 0 || share.estimated > 0) {
+    if (i == 0 && account.charged) {
+      share.measured_cgroup = account.charged->charged;
+    }
+    if (share.reserved > 0 || share.measured != 0 || share.estimated > 0 ||
+        share.measured_cgroup.value_or(0) != 0) {
       shares.push_back(share);
     }
   }
@@ -57,6 +61,7 @@ ResourcesReport::Device DeviceOf(const ResourceLedger& ledger, size_t index) {
 
 ResourcesReport BasicManager::GetResources() {
   std::vector<DeviceReading> readings;
+  SelfMemory self;
   ResourceLedger::Mark mark;
   if (ledger_ && options_.meter) {
     {
@@ -64,6 +69,7 @@ ResourcesReport BasicManager::GetResources() {
       mark = ledger_->BeginReading();
     }
     readings = options_.meter->Read();
+    self = options_.meter->ReadSelf();
   }
   std::lock_guard<std::mutex> lock(mu_);
   ResourcesReport report;
@@ -71,6 +77,10 @@ ResourcesReport BasicManager::GetResources() {
   if (!readings.empty()) ObserveLocked(mark, readings);
   for (size_t i = 0; i < ledger_->devices().size(); ++i) {
     report.devices.push_back(DeviceOf(*ledger_, i));
+  }
+  if (self.cgroup) {
+    report.devices[0].measured_cgroup = 0;
+    report.devices[0].alone_in_cgroup = self.cgroup->alone;
   }
   for (const auto& [name, versions] : streams_) {
     for (const auto& m : versions) {
@@ -86,6 +96,9 @@ ResourcesReport BasicManager::GetResources() {
       for (const ResourcesReport::Share& share : row.shares) {
         ResourcesReport::Device& device = report.devices[share.device];
         device.estimated += share.estimated;
+        if (device.measured_cgroup) {
+          *device.measured_cgroup += share.measured_cgroup.value_or(0);
+        }
         if (!resident) continue;
         device.drift += share.measured - static_cast<int64_t>(share.reserved);
       }

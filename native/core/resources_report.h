@@ -22,6 +22,10 @@ struct ResourcesReport {
     uint64_t estimated = 0;
     uint64_t reserved = 0;
     int64_t measured = 0;
+    // Of main memory, by the cgroup of this process, and whether that is its
+    // alone; none where it is in none.
+    std::optional<int64_t> measured_cgroup;
+    std::optional<bool> alone_in_cgroup;
     // What the device has, and what everybody uses of it; none without a meter.
     std::optional<uint64_t> total;
     std::optional<uint64_t> used;
@@ -40,6 +44,9 @@ struct ResourcesReport {
     uint64_t estimated = 0;
     uint64_t reserved = 0;
     int64_t measured = 0;
+    // Of main memory; what other processes took meanwhile is in it, if there
+    // are any.
+    std::optional<int64_t> measured_cgroup;
   };
   struct Version {
     ServableId id;

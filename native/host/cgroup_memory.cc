@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include "host/system_memory.h"
+
 namespace aspired {
 namespace {
 
@@ -91,6 +93,7 @@ void CgroupMemory::Follow() {
   if (now == seen_) return;
   seen_ = now;
   levels_.clear();
+  ++moves_;
   std::ifstream file(root_ + "/proc/self/mountinfo", std::ios::binary);
   const std::string mountinfo{std::istreambuf_iterator<char>(file), {}};
   // Lines read "4:memory:/path", and "0::/path" for version 2. In a hybrid
@@ -106,6 +109,12 @@ void CgroupMemory::Follow() {
       AddHierarchy(true, line, mountinfo);
     }
   }
+  // Of version 1 only the root has this file. That of version 2 has none of
+  // those that make a level.
+  std::error_code error;
+  is_root_ = !levels_.empty() &&
+             std::filesystem::exists(
+                 levels_.front().directory + "/release_agent", error);
 }
 
 void CgroupMemory::AddHierarchy(bool v2, std::string_view path,
@@ -166,6 +175,46 @@ uint64_t CgroupMemory::ReadUsed(const Level& level) {
           .value_or(0);
   // Two reads, two moments: the second may be more.
   return bytes < reclaimable ? 0 : bytes - reclaimable;
+}
+
+bool CgroupMemory::IsAlone(const std::string& directory) {
+  // The number of links counts the folders in it. Where they are not counted,
+  // there are no cgroups.
+  std::error_code error;
+  const auto links = std::filesystem::hard_link_count(directory, error);
+  if (error || links > 2) return false;
+  // Opened each time: of version 1 a file that stays open shows the processes
+  // of its first reading, as long as it is read more often than once a second.
+  const KeptFile file(directory + "/cgroup.procs");
+  std::string_view rest = file.Read(buffer_).value_or(std::string_view());
+  return ParseNumber(TakeUntil(rest, '\n')) == SystemProcessId() &&
+         rest.empty();
+}
+
+std::optional<CgroupCharge> CgroupMemory::ReadOwn() {
+  Follow();
+  if (levels_.empty() || is_root_) return std::nullopt;
+  const Level& own = levels_.front();
+  const auto usage = ParseNumber(own.usage.Read(buffer_).value_or(""));
+  const auto text = own.stat.Read(buffer_);
+  if (!usage || !text) return std::nullopt;
+  const auto find = [&text](std::string_view key) {
+    return FindNumber(*text, key).value_or(0);
+  };
+  // Several reads, several moments: what is taken off may be more.
+  const auto without = [](uint64_t bytes, uint64_t less) {
+    return bytes < less ? 0 : bytes - less;
+  };
+  CgroupCharge charge;
+  charge.cgroup = moves_;
+  charge.charged =
+      without(*usage, find(own.v2 ? "inactive_file" : "total_inactive_file"));
+  // Version 1 does not say what of its slabs is reclaimable.
+  charge.kept = without(charge.charged,
+                        find(own.v2 ? "active_file" : "total_active_file") +
+                            find("slab_reclaimable"));
+  charge.alone = IsAlone(own.directory);
+  return charge;
 }
 
 std::optional<CgroupMemory::Limit> CgroupMemory::SmallestLimit() {

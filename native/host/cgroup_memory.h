@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "host/kept_file.h"
+#include "resources/memory_meter.h"
 
 namespace aspired {
 
@@ -47,6 +48,9 @@ class CgroupMemory {
   // there is none. A limit above the machine's memory never binds, and is not
   // worth the reading.
   std::optional<Usage> Tightest(uint64_t ceiling);
+  // Of the innermost cgroup that has the memory controller; nullopt when that
+  // is the root, which is charged for the machine, or when it can't be read.
+  std::optional<CgroupCharge> ReadOwn();
 
  private:
   struct Level {
@@ -65,11 +69,14 @@ class CgroupMemory {
   void AddLevel(bool v2, const std::string& directory, bool own);
   std::optional<uint64_t> ReadLimit(const Level& level);
   uint64_t ReadUsed(const Level& level);
+  bool IsAlone(const std::string& directory);
 
   const std::string root_;
   KeptFile self_cgroup_;
   std::string seen_;  // the text of self_cgroup_ that levels_ are of
-  std::vector<Level> levels_;
+  uint64_t moves_ = 0;
+  std::vector<Level> levels_;  // innermost first
+  bool is_root_ = false;       // the first of them
   KeptFile::Buffer buffer_;
 };
 

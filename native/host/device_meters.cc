@@ -1,5 +1,6 @@
 #include "host/device_meters.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <utility>
 
@@ -9,12 +10,6 @@ namespace aspired {
 namespace {
 
 constexpr std::chrono::microseconds kFresh{500};
-
-int64_t NowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 
@@ -106,18 +101,15 @@ std::vector<DeviceReading> DeviceMeters::Read() {
   return readings;
 }
 
-uint64_t DeviceMeters::ReadSelfRam() {
-  const int64_t now = NowNs();
-  const int64_t at = self_ram_at_.load(std::memory_order_acquire);
-  const auto fresh =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(kFresh).count();
-  if (at != 0 && now - at < fresh) {
-    return self_ram_.load(std::memory_order_relaxed);
-  }
-  const uint64_t rss = ReadRss();
-  self_ram_.store(rss, std::memory_order_relaxed);
-  self_ram_at_.store(now, std::memory_order_release);
-  return rss;
+SelfMemory DeviceMeters::ReadSelf() {
+  std::lock_guard<std::mutex> lock(self_mu_);
+  const auto begin = std::chrono::steady_clock::now();
+  if (begin < self_until_) return self_;
+  self_ = host_->ReadSelf();
+  const auto end = std::chrono::steady_clock::now();
+  self_until_ = end + std::max<std::chrono::steady_clock::duration>(
+                          kFresh, 20 * (end - begin));
+  return self_;
 }
 
 }  // namespace aspired

@@ -14,7 +14,6 @@
 #ifndef ASPIRED_HOST_DEVICE_METERS_H_
 #define ASPIRED_HOST_DEVICE_METERS_H_
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -41,9 +40,10 @@ class DeviceMeters final : public MemoryMeter {
   DeviceMeters& operator=(const DeviceMeters&) = delete;
 
   std::vector<DeviceReading> Read() override;
-  // A value may be 500 us old: in a storm of loads that take microseconds the
-  // system call would cost more than the loads.
-  uint64_t ReadSelfRam() override;
+  // An answer may be 500 us old, or 20 times as old as it took to read: in a
+  // storm of loads that take microseconds the system calls would cost more than
+  // the loads, and a kernel may need long to sum the counters of a cgroup.
+  SelfMemory ReadSelf() override;
 
  private:
   // What the thread shares with whoever asks.
@@ -56,8 +56,10 @@ class DeviceMeters final : public MemoryMeter {
   const std::shared_ptr<Others> others_;  // null: none
   std::mutex start_mu_;
   std::thread thread_;  // guarded by start_mu_
-  std::atomic<uint64_t> self_ram_{0};
-  std::atomic<int64_t> self_ram_at_{0};  // ns of the steady clock; 0: never
+  std::mutex self_mu_;
+  // Guarded by self_mu_.
+  SelfMemory self_;
+  std::chrono::steady_clock::time_point self_until_;
 };
 
 }  // namespace aspired

@@ -1,7 +1,6 @@
 #include "host/host_memory.h"
 
 #include <algorithm>
-#include <array>
 #include <string_view>
 #include <utility>
 
@@ -21,17 +20,6 @@ uint64_t Left(uint64_t total, uint64_t used) {
 }
 
 }  // namespace
-
-uint64_t ReadRss() {
-  // Never closed: threads may read to the end of the process.
-  static const KeptFile& statm = *new KeptFile("/proc/self/statm");
-  if (!statm.is_open()) {
-    return ReadSystemProcess().value_or(SystemProcess{}).resident;
-  }
-  std::array<char, 256> buffer;
-  const std::optional<std::string_view> text = statm.Read(buffer);
-  return ParseStatm(text.value_or("")).value_or(SystemProcess{}).resident;
-}
 
 std::unique_ptr<HostMemory> HostMemory::Create(HostPaths paths) {
   return std::unique_ptr<HostMemory>(new HostMemory(std::move(paths)));
@@ -125,6 +113,13 @@ HostMemory::Reading HostMemory::Read() {
     }
   }
   return reading;
+}
+
+SelfMemory HostMemory::ReadSelf() {
+  const std::lock_guard lock(mu_);
+  SelfMemory self = ReadProcess().value_or(SystemProcess{}).resident;
+  self.cgroup = cgroups_.ReadOwn();
+  return self;
 }
 
 }  // namespace aspired

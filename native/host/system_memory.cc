@@ -76,6 +76,7 @@ std::optional<SystemProcess> ReadSystemProcess() { return std::nullopt; }
 
 std::optional<uint64_t> SystemAddressSpaceLimit() { return std::nullopt; }
 uint64_t SystemPageSize() { return 4096; }
+uint32_t SystemProcessId() { return GetCurrentProcessId(); }
 
 #else
 
@@ -91,6 +92,8 @@ uint64_t SystemPageSize() {
   static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   return size;
 }
+
+uint32_t SystemProcessId() { return static_cast<uint32_t>(getpid()); }
 
 #endif
 

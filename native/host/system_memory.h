@@ -1,5 +1,5 @@
 // What is asked of the system by calls and not by files: all of it where there
-// is no /proc, page size and RLIMIT_AS where there is.
+// is no /proc, page size, process id and RLIMIT_AS where there is.
 //
 // Thread-safety: any thread.
 #ifndef ASPIRED_HOST_SYSTEM_MEMORY_H_
@@ -26,6 +26,7 @@ std::optional<SystemProcess> ReadSystemProcess();
 // nullopt when unlimited.
 std::optional<uint64_t> SystemAddressSpaceLimit();
 uint64_t SystemPageSize();
+uint32_t SystemProcessId();
 
 }  // namespace aspired
 

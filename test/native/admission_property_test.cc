@@ -71,7 +71,7 @@ class World {
     o.random_seed = seed;
     // Some systems tell what this process has of a device.
     if (seed % 2 == 1) {
-      meter_->SetSelf(0, meter_->ReadSelfRam());
+      meter_->SetSelf(0, meter_->ReadSelf().rss);
       for (size_t d = 1; d < kDevices; ++d) meter_->SetSelf(d, 0);
     }
     manager_ = BasicManager::Create(std::move(o));

@@ -1,8 +1,10 @@
-// BasicManager and experience: what a load took of a GPU is what the next
-// version of the servable is given there.
+// BasicManager and experience: what a load took of a GPU, or in its cgroup, is
+// what the next version of the servable is given there.
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "native/test_util/memory_fixture.h"
@@ -83,8 +85,8 @@ TEST_F(BasicManagerFootprintsTest, OfWhatOthersTakeMeanwhileNothingIsLearned) {
 TEST_F(BasicManagerFootprintsTest, AWordOfTheLastProcessCountsInTheNext) {
   Take({"A", 1}, {AnyCuda(10)}, 1, 25);
   const auto footprints = t_.manager->ExportFootprints();
-  EXPECT_EQ(footprints, (std::vector<Footprint>{
-                            {"A", kCuda, 10 * kMiB, 25 * kMiB}}));
+  EXPECT_EQ(footprints,
+            (std::vector<Footprint>{{"A", kCuda, 10 * kMiB, 25 * kMiB}}));
   test::TestManager::Options options;
   options.load_threads = 1;
   options.pump_thread = false;
@@ -121,6 +123,22 @@ TEST_F(BasicManagerSharedLoadsTest, OfLoadsThatOverlapNothingIsLearned) {
   b->FinishLoad();
   Pump();
   EXPECT_EQ(Device(1).measured, 36 * kMiB) << "it is counted, for both";
+  EXPECT_TRUE(t_.manager->ExportFootprints().empty());
+}
+
+TEST_F(BasicManagerSharedLoadsTest, NorBesideOneThatDoesNotSayWhatItTakes) {
+  auto a = Taking({"A", 1}, {Cuda(0, 10)}, 1, 10);
+  auto b = Taking({"B", 1}, {Main(10)}, 1, 30);
+  a->HoldLoads();
+  b->HoldLoads();
+  Load({"A", 1});
+  Load({"B", 1});
+  ASSERT_TRUE(a->loading() && b->loading());
+  b->FinishLoad();
+  a->FinishLoad();
+  Pump();
+  EXPECT_EQ(Device(1).measured, 40 * kMiB)
+      << "there is nobody else to count it";
   EXPECT_TRUE(t_.manager->ExportFootprints().empty());
 }
 
@@ -196,6 +214,79 @@ TEST_F(BasicManagerFootprintsTest, AFailedLoadTeachesNothing) {
   Pump();
   EXPECT_TRUE(t_.manager->ExportFootprints().empty());
   ExpectBaseline();
+}
+
+// -------------------------------------------------------------------- cgroups
+
+// The process is in a cgroup, with 900 MiB of others' if it is not alone.
+class BasicManagerCgroupTest : public BasicManagerFootprintsTest {
+ protected:
+  // A version that takes so many MiB which its cgroup is charged and which are
+  // not resident: `kept`, and page cache.
+  void TakeUnseen(const ServableId& id, std::vector<test::Entry> estimate,
+                  int64_t kept, int64_t cache) {
+    auto probe = Managed(id, std::move(estimate));
+    probe->OnLoad([=, this] { meter_->Charge(kept * kMiB, cache * kMiB); });
+    probe->OnUnload([=, this] { meter_->Charge(-kept * kMiB, -cache * kMiB); });
+    EXPECT_TRUE(Load(id).status().ok());
+  }
+  void In(bool alone) {
+    meter_->SetCgroup(CgroupCharge{1, 950 * kMiB, 930 * kMiB, alone});
+  }
+  ResourcesReport::Share Share(size_t version) {
+    return t_.manager->GetResources().versions.at(version).shares.at(0);
+  }
+};
+
+TEST_F(BasicManagerCgroupTest, WhatIsNotResidentIsReportedBesideTheRss) {
+  In(/*alone=*/false);
+  TakeUnseen({"A", 1}, {Main(10)}, 30, 5);
+  EXPECT_EQ(Share(0).measured, 0);
+  EXPECT_EQ(Share(0).measured_cgroup, 35 * kMiB);
+  EXPECT_EQ(Device(0).measured_cgroup, 35 * kMiB);
+  EXPECT_EQ(Device(0).alone_in_cgroup, false);
+  EXPECT_EQ(Device(1).measured_cgroup, std::nullopt);
+  EXPECT_TRUE(Unload({"A", 1}).status().ok());
+  EXPECT_EQ(Device(0).measured_cgroup, 0);
+  ExpectBaseline();
+}
+
+TEST_F(BasicManagerCgroupTest, WithoutACgroupThereIsNoFigure) {
+  Loaded({"A", 1}, {Main(10)});
+  EXPECT_EQ(Share(0).measured_cgroup, std::nullopt);
+  EXPECT_EQ(Device(0).measured_cgroup, std::nullopt);
+  EXPECT_EQ(Device(0).alone_in_cgroup, std::nullopt);
+}
+
+TEST_F(BasicManagerCgroupTest, WhoIsAloneInItLearnsFromWhatItKeeps) {
+  In(/*alone=*/true);
+  TakeUnseen({"A", 1}, {Main(10)}, 30, 20);
+  EXPECT_EQ(Device(0).alone_in_cgroup, true);
+  EXPECT_EQ(Loaded({"A", 2}, {Main(10)})->reserved(),
+            Allocation({Main(30 * kMiB)}))
+      << "and not from page cache, which the kernel takes back";
+}
+
+TEST_F(BasicManagerCgroupTest, WhoIsNotAloneInItDoesNot) {
+  In(/*alone=*/false);
+  TakeUnseen({"A", 1}, {Main(10)}, 30, 0);
+  EXPECT_EQ(Loaded({"A", 2}, {Main(10)})->reserved(),
+            Allocation({Main(10 * kMiB)}));
+  EXPECT_TRUE(t_.manager->ExportFootprints().empty());
+}
+
+TEST_F(BasicManagerCgroupTest, TheRssIsLearnedWhereItIsMore) {
+  In(/*alone=*/true);
+  Take({"A", 1}, {Main(20)}, 0, 40);
+  EXPECT_EQ(Loaded({"A", 2}, {Main(20)})->reserved(),
+            Allocation({Main(40 * kMiB)}));
+}
+
+TEST_F(BasicManagerCgroupTest, ALoaderThatSaysNothingIsCountedForWhatItKeeps) {
+  In(/*alone=*/true);
+  TakeUnseen({"A", 1}, {}, 30, 0);
+  EXPECT_EQ(Share(0).measured_cgroup, 30 * kMiB);
+  EXPECT_EQ(Loaded({"A", 2}, {})->reserved(), Allocation({Main(30 * kMiB)}));
 }
 
 }  // namespace

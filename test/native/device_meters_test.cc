@@ -77,7 +77,7 @@ TEST(DeviceMeters, ManyMayAskAtOnce) {
     threads.emplace_back([&meters, &wrong] {
       for (int k = 0; k < 50; ++k) {
         if (meters.Read()[1].used != 7u) ++wrong;
-        if (meters.ReadSelfRam() == 0) ++wrong;
+        if (meters.ReadSelf().rss == 0) ++wrong;
       }
     });
   }

@@ -65,6 +65,7 @@ class HostMemoryTest : public testing::Test {
           "anon 7\nfile 9\ninactive_anon 3\ninactive_file " +
               std::to_string(inactive) + "\nactive_file 4\n");
   }
+  static std::string Own() { return std::to_string(getpid()); }
   std::unique_ptr<HostMemory> Create() {
     return HostMemory::Create({root_, {}});
   }
@@ -250,6 +251,94 @@ TEST_F(HostMemoryTest, TheLimitOfTheAddressSpaceCountsAddressSpace) {
   EXPECT_EQ(limits.text, "RLIMIT_AS (ulimit -v)");
 }
 
+// -------------------------------------------------- what the cgroup is charged
+
+TEST_F(HostMemoryTest, V1TheCgroupIsChargedForTheWholeTreeWithoutTheCache) {
+  Write("/proc/self/cgroup", "4:memory:/a/b\n0::/\n");
+  Write("/proc/self/mountinfo", kMountV1);
+  WriteV1("/sys/fs/cgroup/memory", kUnlimitedV1, 900 * kMiB, 0);
+  WriteV1("/sys/fs/cgroup/memory/a", kUnlimitedV1, 500 * kMiB, 0);
+  WriteV1("/sys/fs/cgroup/memory/a/b", kUnlimitedV1, 120 * kMiB, 20 * kMiB);
+  Write("/sys/fs/cgroup/memory/a/b/cgroup.procs", Own() + "\n");
+  const auto memory = Create();
+  const SelfMemory self = memory->ReadSelf();
+  EXPECT_EQ(self.rss, 1000u * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)));
+  ASSERT_TRUE(self.cgroup);
+  EXPECT_EQ(self.cgroup->charged, 100 * kMiB) << "no limit is needed";
+  EXPECT_EQ(self.cgroup->kept, 100 * kMiB - 4) << "nor the active cache";
+  EXPECT_TRUE(self.cgroup->alone);
+}
+
+TEST_F(HostMemoryTest, V2ItIsTheInnermostCgroupThatHasTheController) {
+  Write("/proc/self/cgroup", "0::/a/b\n");
+  Write("/proc/self/mountinfo", kMountV2);
+  WriteV2("/sys/fs/cgroup/a", "max", 30 * kMiB, 10 * kMiB);
+  Write("/sys/fs/cgroup/a/memory.stat",
+        "inactive_file 10485760\nactive_file 1048576\n"
+        "slab_reclaimable 2097152\nslab_unreclaimable 9\n");
+  Write("/sys/fs/cgroup/a/b/cgroup.procs", Own() + "\n");
+  const auto memory = Create();
+  const SelfMemory self = memory->ReadSelf();
+  ASSERT_TRUE(self.cgroup);
+  EXPECT_EQ(self.cgroup->charged, 20 * kMiB);
+  EXPECT_EQ(self.cgroup->kept, 17 * kMiB);
+  EXPECT_FALSE(self.cgroup->alone) << "others may be in others below it";
+}
+
+TEST_F(HostMemoryTest, WhoElseIsInTheCgroupIsSeenAtEachReading) {
+  Write("/proc/self/cgroup", "0::/a\n");
+  Write("/proc/self/mountinfo", kMountV2);
+  WriteV2("/sys/fs/cgroup/a", "max", 30 * kMiB, 10 * kMiB);
+  const auto memory = Create();
+  const auto alone = [&memory] { return memory->ReadSelf().cgroup->alone; };
+  EXPECT_FALSE(alone()) << "nobody says who is in it";
+  Write("/sys/fs/cgroup/a/cgroup.procs", Own() + "\n");
+  EXPECT_TRUE(alone());
+  Write("/sys/fs/cgroup/a/cgroup.procs", "1\n" + Own() + "\n");
+  EXPECT_FALSE(alone());
+  Write("/sys/fs/cgroup/a/cgroup.procs", Own() + "\n999999\n");
+  EXPECT_FALSE(alone());
+  // Of another namespace of process ids.
+  Write("/sys/fs/cgroup/a/cgroup.procs", "0\n");
+  EXPECT_FALSE(alone());
+  Write("/sys/fs/cgroup/a/cgroup.procs", Own() + "\n");
+  Write("/sys/fs/cgroup/a/child/cgroup.procs", "");
+  EXPECT_FALSE(alone());
+}
+
+TEST_F(HostMemoryTest, ACgroupThatTheProcessIsMovedToIsAnother) {
+  Write("/proc/self/cgroup", "0::/a\n");
+  Write("/proc/self/mountinfo", kMountV2);
+  WriteV2("/sys/fs/cgroup/a", "max", 30 * kMiB, 0);
+  WriteV2("/sys/fs/cgroup/b", "max", 50 * kMiB, 0);
+  const auto memory = Create();
+  const auto first = memory->ReadSelf().cgroup;
+  EXPECT_EQ(first->cgroup, memory->ReadSelf().cgroup->cgroup);
+  Write("/proc/self/cgroup", "0::/b\n");
+  const auto second = memory->ReadSelf().cgroup;
+  EXPECT_EQ(second->charged, 50 * kMiB);
+  EXPECT_NE(first->cgroup, second->cgroup);
+}
+
+TEST_F(HostMemoryTest, TheRootAndWhatCanNotBeReadAreNoCgroup) {
+  Write("/proc/self/mountinfo", kMountV1);
+  EXPECT_FALSE(Create()->ReadSelf().cgroup);
+  Write("/proc/self/cgroup", "4:memory:/\n0::/\n");
+  WriteV1("/sys/fs/cgroup/memory", kUnlimitedV1, 900 * kMiB, 0);
+  // In a container the root of the mount is its own cgroup.
+  EXPECT_EQ(Create()->ReadSelf().cgroup->charged, 900 * kMiB);
+  Write("/sys/fs/cgroup/memory/release_agent", "\n");
+  EXPECT_FALSE(Create()->ReadSelf().cgroup);
+  WriteV1("/sys/fs/cgroup/memory/app", kUnlimitedV1, 9 * kMiB, 0);
+  Write("/proc/self/cgroup", "4:memory:/app\n");
+  EXPECT_TRUE(Create()->ReadSelf().cgroup);
+  for (const std::string file : {"memory.stat", "memory.usage_in_bytes"}) {
+    WriteV1("/sys/fs/cgroup/memory/app", kUnlimitedV1, 9 * kMiB, 0);
+    std::filesystem::remove(root_ + "/sys/fs/cgroup/memory/app/" + file);
+    EXPECT_FALSE(Create()->ReadSelf().cgroup) << file;
+  }
+}
+
 TEST_F(HostMemoryTest, ManyThreadsReadAtOnce) {
   Write("/proc/self/cgroup", "0::/a\n");
   Write("/proc/self/mountinfo", kMountV2);
@@ -280,14 +369,14 @@ TEST(HostMemoryRealTest, TheMachineIsPlausibleAndTouchedMemoryIsResident) {
   EXPECT_GT(reading.memory.used, 0u);
   ASSERT_TRUE(reading.memory.self.has_value());
 
-  const uint64_t before = ReadRss();
+  const uint64_t before = memory->ReadSelf().rss;
   ASSERT_GT(before, 0u);
   EXPECT_LT(before, limits.machine);
   constexpr size_t kSize = 64 * kMiB;
   const auto block = std::make_unique_for_overwrite<char[]>(kSize);
   std::memset(block.get(), 1, kSize);
   // Counters of old and of very parallel kernels lag a little.
-  EXPECT_GE(ReadRss(), before + kSize - 4 * kMiB);
+  EXPECT_GE(memory->ReadSelf().rss, before + kSize - 4 * kMiB);
   EXPECT_GE(memory->Read().memory.self.value_or(0), before + kSize - 4 * kMiB);
   EXPECT_EQ(block[kSize - 1], 1);
 }

@@ -13,7 +13,8 @@
 
 namespace aspired::test {
 
-// Thread-safe. Self RAM begins at 1 GiB and is not part of any reading.
+// Thread-safe. The RSS begins at 1 GiB and is not part of any reading; there is
+// no cgroup.
 class FakeMeter final : public MemoryMeter {
  public:
   // One device each, main memory first; nothing is used.
@@ -42,9 +43,9 @@ class FakeMeter final : public MemoryMeter {
     std::lock_guard<std::mutex> lock(mu_);
     after_read_ = std::move(hook);
   }
-  uint64_t ReadSelfRam() override {
+  SelfMemory ReadSelf() override {
     std::lock_guard<std::mutex> lock(mu_);
-    return self_ram_;
+    return self_;
   }
 
   void SetUsed(size_t device, uint64_t used) {
@@ -79,7 +80,7 @@ class FakeMeter final : public MemoryMeter {
     std::lock_guard<std::mutex> lock(mu_);
     const auto by = static_cast<uint64_t>(bytes);  // wraps for less
     readings_.at(device).used += by;
-    if (device == 0) self_ram_ += by;
+    if (device == 0) self_.rss += by;
     if (auto& self = readings_.at(device).self) *self += by;
   }
   // By what another process takes.
@@ -90,7 +91,17 @@ class FakeMeter final : public MemoryMeter {
   // 0: the system does not say.
   void SetSelfRam(uint64_t bytes) {
     std::lock_guard<std::mutex> lock(mu_);
-    self_ram_ = bytes;
+    self_.rss = bytes;
+  }
+  void SetCgroup(std::optional<CgroupCharge> charge) {
+    std::lock_guard<std::mutex> lock(mu_);
+    self_.cgroup = charge;
+  }
+  // Charged to the cgroup, and not resident. REQUIRES: there is one.
+  void Charge(int64_t kept, int64_t cache) {
+    std::lock_guard<std::mutex> lock(mu_);
+    self_.cgroup->kept += static_cast<uint64_t>(kept);
+    self_.cgroup->charged += static_cast<uint64_t>(kept + cache);
   }
   int reads() const {
     std::lock_guard<std::mutex> lock(mu_);
@@ -101,7 +112,7 @@ class FakeMeter final : public MemoryMeter {
   mutable std::mutex mu_;
   // Guarded by mu_.
   std::vector<DeviceReading> readings_;
-  uint64_t self_ram_ = 1ull << 30;
+  SelfMemory self_ = 1ull << 30;
   int reads_ = 0;
   std::function<void()> after_read_;
 };
