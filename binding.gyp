@@ -36,6 +36,7 @@
         "native/core/load_and_unload.cc",
         "native/core/loader_harness.cc",
         "native/core/manage_state_loop.cc",
+        "native/core/measured_works.cc",
         "native/core/measurement.cc",
         "native/core/reader_group.cc",
         "native/core/resource_ledger.cc",
