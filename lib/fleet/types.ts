@@ -58,7 +58,7 @@ export interface VersionReport {
     readonly attempts: number;
     readonly permanent: boolean;
   };
-  /** Bytes of main memory: measured where known, else reserved. */
+  /** Bytes of main memory: reserved or measured, whichever is more. */
   readonly ramBytes?: number;
   /** From Loading to Available. */
   readonly loadMs?: number;

@@ -84,13 +84,14 @@ function resolved(manager: AspiredVersionsManager, model: string): number | unde
   }
 }
 
-/** What versions take of main memory, measured where that is known, and all of them together. */
+/** What versions take of main memory, reserved or measured, whichever is more, and all of them together. */
 export function memoryOf(manager: AspiredVersionsManager): { readonly byVersion: Memory; readonly usedBytes: number } {
   const { devices, versions } = manager.resources();
   const byVersion = new Map<string, number>();
   for (const { id, shares } of versions) {
     const share = shares.find(({ device }) => device === 'ram');
-    const bytes = share && (share.measured > 0 ? share.measured : share.reserved);
+    // What a load of it has to find room for, as much as what it took.
+    const bytes = share && Math.max(share.measured, share.reserved);
     if (bytes) byVersion.set(`${id.name}/${id.version}`, Math.round(bytes));
   }
   const ram = devices.find(({ device }) => device === 'ram');

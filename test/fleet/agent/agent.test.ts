@@ -251,7 +251,8 @@ test('reports load time, memory, requests, errors and latency, and only what cha
   await until(() => store.stateOf('m', 1) === 'Available', 'Available to be reported');
   const report = store.version('m', 1);
   assert.ok((report?.loadMs ?? -1) >= 0, `loadMs ${report?.loadMs}`);
-  assert.ok((report?.ramBytes ?? 0) > 0, `ramBytes ${report?.ramBytes}`);
+  // What another host has to find room for is what is reserved, however little of it a load is seen to take.
+  assert.ok((report?.ramBytes ?? 0) >= 1_000_000, `ramBytes ${report?.ramBytes}`);
   assert.ok((store.status?.usedBytes ?? 0) >= 2_000_000, `usedBytes ${store.status?.usedBytes}`);
   assert.equal(report?.traffic, undefined, 'no request, no traffic');
 
