@@ -33,11 +33,18 @@ export async function writeDurably(path: string, text: string): Promise<void> {
     await writeAndSync(aside, text);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await writeAndSync(aside, text);
   }
   await rename(aside, path);
   await syncFolder(folder);
+}
+
+/** Makes the folder, with those above it that are not there; that they are is on the disk then, too. */
+async function makeFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
 }
 
 async function writeAndSync(path: string, text: string): Promise<void> {

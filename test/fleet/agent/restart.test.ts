@@ -115,6 +115,26 @@ test('kill -9 between writing down and acting: the next boot acts, without the s
   assert.equal(host.test.resolve('a'), 'a/2');
 });
 
+test('kill -9 at any moment: what was acted on is on the disk, whole', async (t) => {
+  for (let round = 0; round < 4; round++) {
+    const stateDir = tempDir(t);
+    const child = fork(fileURLToPath(new URL('./fixtures/busy-agent.js', import.meta.url)), [stateDir]);
+    t.after(() => void child.kill('SIGKILL'));
+    let acted = 0;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.on('message', (generation: number) => {
+      acted = Math.max(acted, generation);
+      // Somewhere in the middle of what it does next.
+      if (generation === 20 + 7 * round) setTimeout(() => child.kill('SIGKILL'), Math.random() * 5);
+    });
+    await deadline(exited, 'the end of the child');
+    const { document, problem } = await new AcceptedFile(folderOf(stateDir), 'f', 'h1').read();
+    assert.equal(problem, undefined);
+    const onDisk = document.cells.get('a')?.cell.generation ?? 0;
+    assert.ok(acted >= 20 && onDisk >= acted, `${onDisk} on the disk, ${acted} acted on`);
+  }
+});
+
 test('a crash leaves a lease: the next boot gives it back at once, and a half-written file is no harm', async (t) => {
   const stateDir = tempDir(t);
   await killedBetweenPersistAndAct(stateDir);
