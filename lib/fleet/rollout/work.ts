@@ -139,12 +139,19 @@ class Collector implements Work {
       if (!isAvailable(told, seen, current)) return true;
     } else {
       if (liftsBudget(this.tick, this.state)) return true;
-      if (alive ? !isAvailable(told, seen, current) : isSwitching(told, seen, current)) return true;
+      if (alive && (current || (told & TOLD.COLD) === 0) && !isAvailable(told, seen, current)) return true;
+      // In the middle of a switch it counts already, and costs nothing more, as long as all who count are allowed.
+      if (isSwitching(told, seen, current)) return this.left(place) >= 0 || this.block(place);
       if (isBlind(this.tick.seen)) return this.block(place);
     }
-    if (!this.budgetIsOpen) openBudget(this.tick.layout, this.tick.seen, stage === STAGE.ROLLBACK);
+    return this.left(place) <= 0 ? this.block(place) : takeBudget(this.tick.layout, place);
+  }
+
+  private left(place: number): number {
+    const { layout, seen } = this.tick;
+    if (!this.budgetIsOpen) openBudget(layout, seen, this.state.phase === 'Rollback');
     this.budgetIsOpen = true;
-    return takeBudget(this.tick.layout, place) || this.block(place);
+    return layout.left[layout.zoneOf[place] as number] as number;
   }
 
   private block(place: number): false {
