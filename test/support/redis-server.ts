@@ -48,14 +48,6 @@ export const withoutRedis: string | false =
     ? 'redis-server is not installed (node scripts/setup.mjs --tests=js says what to type)'
     : false;
 
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
-
 export class RedisServer {
   readonly port: number;
   /** Its data and its log, redis.log. */
@@ -73,7 +65,7 @@ export class RedisServer {
   /** Starts one, and waits until it answers. `owner` ends it: the context of a test, or node:test for the whole file. */
   static async start(owner: Owner, options: RedisServerOptions = {}): Promise<RedisServer> {
     for (let attempt = 1; ; attempt++) {
-      const server = new RedisServer(await freePort(), options);
+      const server = new RedisServer(await RedisServer.freePort(), options);
       try {
         await server.#launch();
         owner.after(() => server.stop());
@@ -85,6 +77,15 @@ export class RedisServer {
         if (attempt === 3 || !log.includes('Address already in use')) throw new Error(`${error}\n${log}`);
       }
     }
+  }
+
+  /** A port of the loopback that nobody has now. */
+  static async freePort(): Promise<number> {
+    const probe = createServer();
+    await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+    const { port } = probe.address() as AddressInfo;
+    await new Promise((resolve) => probe.close(resolve));
+    return port;
   }
 
   get url(): string {
