@@ -83,6 +83,7 @@ export class Documents {
     try {
       await file.write(next);
       findings.clear('persist');
+      findings.clear('state'); // there is a good one again
     } catch (error) {
       // Serving something that a restart would not know is worse than serving the old for longer.
       this.lastRead = undefined;

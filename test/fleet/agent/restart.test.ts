@@ -173,6 +173,7 @@ for (const [what, damage] of [
     );
     host.store.write({ a: { generation: 5, versions: [1], primary: 1 } });
     await until(() => host.test.resolve('a') === 'a/1', 'a/1');
+    await until(() => host.store.findings().length === 0, 'the end of the finding');
   });
 }
 

@@ -1,6 +1,7 @@
 // What must not disturb a host: a document that is gone, empty, broken, old or another's, and a store that is away.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { AspiredError } from 'aspired';
 import { encodeCell } from '#lib/fleet/codec.js';
 import { assertServes, codes, type Host, moreBeats, type ScriptedStore, startHost, tempDir, until } from './support.js';
 
@@ -185,6 +186,25 @@ test('an answer that is lost: what it confirmed is said again, and the sequence 
   assertSequence(store);
   assert.equal(lose, false);
   assert.ok(codes(host.errors).includes('ERR_STORE_UNAVAILABLE'));
+});
+
+test('a list that the manager does not take holds back its model only, and is tried again', async (t) => {
+  const host = await serving(t);
+  const { manager } = host.test;
+  const original = manager.setAspiredVersions.bind(manager);
+  let refusing = true;
+  manager.setAspiredVersions = (name, versions, options) => {
+    if (refusing && name === 'a') throw new AspiredError('ERR_INVALID_ARGUMENT', 'not this one');
+    return original(name, versions, options);
+  };
+  host.store.write({ a: { generation: 7, versions: [3] }, b: { generation: 7, versions: [2, 4], primary: 4 } });
+  await until(() => host.test.resolve('b') === 'b/4', 'the other model');
+  await until(() => host.store.findings().includes('ERR_INVALID_ARGUMENT'), 'the finding');
+  await moreBeats(host.store);
+  assertServes(host, 'a/1', 'b/2', 'b/4');
+  assert.deepEqual(codes(host.errors), ['ERR_INVALID_ARGUMENT'], 'told once');
+  refusing = false;
+  await until(() => host.test.resolve('a') === 'a/3' && host.store.findings().length === 0, 'the next try');
 });
 
 test('a store that cannot ring, tell the time or take hints is good enough', async (t) => {
