@@ -70,7 +70,7 @@ export interface VersionReport {
 export interface ModelReport {
   /** The generation that it accepted last. */
   readonly generation: number;
-  /** The versions that the accepted generation rolled back; see DesiredCell. */
+  /** Versions that a generation up to the accepted one rolled back, and none since asked for; see DesiredCell. At most 10. */
   readonly rolledBack?: readonly number[];
   readonly primary?: number;
   readonly versions: readonly VersionReport[];

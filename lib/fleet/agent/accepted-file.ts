@@ -10,6 +10,11 @@ import { moveAside, readText, writeDurably } from './durable-file.js';
 export interface AcceptedCell {
   readonly cell: DesiredCell;
   readonly text: string;
+  /**
+   * Versions that this cell, or one before it, took back as bad, and that no later one asked for; the latest last. The cell
+   * alone would forget: the next rollout of the model writes another one, and with lost writes nobody else may know.
+   */
+  readonly takenBack?: readonly number[];
 }
 
 /** What a host has accepted so far. */
@@ -33,6 +38,8 @@ interface Body {
   readonly host: string;
   readonly revision: number;
   readonly cells: Readonly<Record<string, string>>;
+  /** By model, where there are any. */
+  readonly takenBack?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** The file of one host. */
@@ -77,18 +84,21 @@ export class AcceptedFile {
     }
     // A digit that the disk has changed is still JSON, and another version.
     if (sha256 !== digest(JSON.stringify(document))) throw new Error('Its checksum is wrong.');
-    const { fleet, host, revision, cells } = document as Body;
+    const { fleet, host, revision, cells, takenBack = {} } = document as Body;
     if (fleet !== this.fleet || host !== this.host) throw new Error(`It belongs to ${host} of the fleet ${fleet}.`);
-    const decoded = Object.entries(cells).map(
-      ([model, cell]) => [model, { cell: decodeCell(cell), text: cell }] as const,
-    );
+    const decoded = Object.entries(cells).map(([model, text]) => {
+      const bad = takenBack[model];
+      return [model, { cell: decodeCell(text), text, ...(bad ? { takenBack: bad } : {}) }] as const;
+    });
     return { revision, cells: new Map(decoded) };
   }
 
   /** @throws AspiredError ERR_ACCEPTED_UNWRITABLE */
   async write({ revision, cells }: AcceptedDocument): Promise<void> {
     const texts = Object.fromEntries([...cells].map(([model, { text }]) => [model, text]));
-    const document: Body = { fleet: this.fleet, host: this.host, revision, cells: texts };
+    const bad = [...cells].flatMap(([model, { takenBack }]) => (takenBack ? [[model, takenBack] as const] : []));
+    const takenBack = bad.length === 0 ? {} : { takenBack: Object.fromEntries(bad) };
+    const document: Body = { fleet: this.fleet, host: this.host, revision, cells: texts, ...takenBack };
     const sha256 = digest(JSON.stringify(document));
     try {
       await writeDurably(this.path, `${JSON.stringify({ schema: FLEET_SCHEMA, sha256, document })}\n`);

@@ -6,6 +6,7 @@ import { AspiredError, type AspiredErrorCode, messageOf } from '../../errors.js'
 import { decodeCell, encodeCell } from '../codec.js';
 import { checkFleetName } from '../names.js';
 import type { StoredDocument } from '../store/types.js';
+import type { DesiredCell } from '../types.js';
 import type { AcceptedCell, AcceptedDocument } from './accepted-file.js';
 
 /** The answer. */
@@ -16,6 +17,8 @@ export interface Intake {
   readonly refusals: ReadonlyMap<AspiredErrorCode, AspiredError>;
 }
 
+/** Versions of one model that a host remembers as bad: as many as the store remembers good ones. */
+const MOST_TAKEN_BACK = 10;
 /** Names in one message. */
 const MOST_NAMES = 5;
 
@@ -62,6 +65,16 @@ export function judgeDocument(stored: StoredDocument | undefined, accepted: Acce
   return { changes, refusals: refusals.errors() };
 }
 
+/** What a host can testify that the store may have lost: see AcceptedCell. */
+function takenBack(before: AcceptedCell | undefined, cell: DesiredCell): Pick<AcceptedCell, 'takenBack'> {
+  const now = cell.rolledBack ?? [];
+  const earlier = (before?.takenBack ?? []).filter(
+    (version) => !now.includes(version) && !cell.versions.includes(version),
+  );
+  const all = [...earlier, ...now];
+  return all.length === 0 ? {} : { takenBack: all.slice(-MOST_TAKEN_BACK) };
+}
+
 function judgeCell(
   model: string,
   text: string,
@@ -71,7 +84,7 @@ function judgeCell(
   try {
     checkFleetName('a model', model);
     const cell = decodeCell(text);
-    if (!before || cell.generation > before.cell.generation) return { cell, text };
+    if (!before || cell.generation > before.cell.generation) return { cell, text, ...takenBack(before, cell) };
     const had = before.cell.generation;
     if (cell.generation < had) {
       refusals.add('ERR_DOCUMENT_STALE', model, `Generation ${cell.generation} is older than ${had}, which is served.`);

@@ -1,6 +1,7 @@
 // What there is to say of one model: what the manager shows, put into the words of a report.
 import type { AspiredVersionsManager, ServableVersionState } from '../../index.js';
-import type { DesiredCell, ModelReport, VersionReport } from '../types.js';
+import type { ModelReport, VersionReport } from '../types.js';
+import type { AcceptedCell } from './accepted-file.js';
 import { failureOf } from './failures.js';
 import type { LoadTimes } from './load-times.js';
 import type { Prefetches } from './prefetches.js';
@@ -22,7 +23,7 @@ export class ModelReports {
 
   constructor(private readonly options: ModelReportsOptions) {}
 
-  of(model: string, cell: DesiredCell, memory: Memory): ModelReport {
+  of(model: string, { cell, takenBack }: AcceptedCell, memory: Memory): ModelReport {
     const { manager, prefetches } = this.options;
     const traffic = new Map(manager.getServableMetrics(model).map(({ id, snapshot }) => [id.version, snapshot]));
     // A standby is gone as far as the fleet can tell: nobody can read it, and it gives its memory to whoever needs it.
@@ -37,7 +38,7 @@ export class ModelReports {
     const primary = resolved(manager, model);
     return {
       generation: cell.generation,
-      ...(cell.rolledBack?.length ? { rolledBack: cell.rolledBack } : {}),
+      ...(takenBack ? { rolledBack: takenBack } : {}),
       ...(primary === undefined ? {} : { primary }),
       versions,
     };

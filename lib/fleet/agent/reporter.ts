@@ -100,7 +100,7 @@ export class Reporter {
       }
       const accepted = this.options.accepted().cells.get(model);
       if (!accepted) continue;
-      const report = this.options.reports.of(model, accepted.cell, memory);
+      const report = this.options.reports.of(model, accepted, memory);
       const text = JSON.stringify(report);
       if (this.sent.get(model) === text) continue;
       models.set(model, report);

@@ -115,7 +115,7 @@ test('a failure is called final at the second look only: the manager may not hav
   const lookAgain = (model: string): void => void again.push(model);
   const reports = new ModelReports({ manager, prefetches, loadTimes: new LoadTimes(), lookAgain });
   const permanent = (): boolean | undefined =>
-    reports.of('m', { generation: 1, versions: [1] }, new Map()).versions[0]?.error?.permanent;
+    reports.of('m', { cell: { generation: 1, versions: [1] }, text: '' }, new Map()).versions[0]?.error?.permanent;
   assert.equal(permanent(), false);
   assert.deepEqual(again, ['m']);
   assert.equal(permanent(), true);

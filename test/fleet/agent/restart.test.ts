@@ -42,6 +42,33 @@ test('a restart while the store is away serves what was accepted, and joins when
   assert.deepEqual(host.loaders.loads.sort(), ['a/1', 'b/2', 'b/3'], 'nothing is loaded twice');
 });
 
+test('a version that was taken back is remembered over later cells and a restart, until a cell asks for it', async (t) => {
+  const stateDir = tempDir(t);
+  const first = await startHost(t, { stateDir });
+  await first.agent.joined;
+  const tellsOf = (store: ScriptedStore, generation: number): Promise<void> =>
+    until(() => store.models.get('m')?.generation === generation, `generation ${generation} to be reported`);
+  first.store.write({ m: { generation: 1, versions: [1], primary: 1, rolledBack: [2] } });
+  await tellsOf(first.store, 1);
+  // The next rollout of the model, which knows nothing of version 2.
+  first.store.write({ m: { generation: 2, versions: [1, 3], primary: 3 } });
+  await tellsOf(first.store, 2);
+  assert.deepEqual(first.store.models.get('m')?.rolledBack, [2]);
+  await first.agent.close();
+  await first.test.manager.close();
+
+  const { store, agent } = await startHost(t, { stateDir });
+  await agent.joined;
+  await tellsOf(store, 2);
+  assert.deepEqual(store.models.get('m')?.rolledBack, [2], 'after a restart');
+  store.write({ m: { generation: 3, versions: [3], primary: 3, rolledBack: [4] } });
+  await tellsOf(store, 3);
+  assert.deepEqual(store.models.get('m')?.rolledBack, [2, 4]);
+  store.write({ m: { generation: 4, versions: [2, 3], primary: 3 } });
+  await tellsOf(store, 4);
+  assert.deepEqual(store.models.get('m')?.rolledBack, [4], 'an operator wants version 2 again');
+});
+
 test('the persisted document is aspired to before the store is talked to', async (t) => {
   const stateDir = await accepted(t);
   const store = new ScriptedStore();
