@@ -237,6 +237,10 @@ test('I9: after lost writes an abort stays one when a host remembers it', () => 
   ];
   assert.deepEqual(found('I9', ...resurrected), [], 'nobody knew');
   assert.equal(found('I9', ...resurrected, heard).length, 2);
+  const later: Timed = [160, { e: 'cell', host: 'a', model: 'm', generation: 5, versions: [10, 30] }];
+  assert.equal(found('I9', ...resurrected, heard, later).length, 2, 'the next rollout does not make it forget');
+  const wanted: Timed = [160, { e: 'cell', host: 'a', model: 'm', generation: 5, versions: [10, 20] }];
+  assert.deepEqual(found('I9', ...resurrected, heard, wanted), [], 'it was asked for again');
   const died: Timed = [250, { e: 'down', host: 'a', why: '' }];
   assert.deepEqual(found('I9', ...resurrected, heard, died), [], 'who knew is dead');
 });

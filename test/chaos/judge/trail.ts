@@ -129,8 +129,9 @@ function isWitnessed({ events }: History, { model, version }: EventOf<'started'>
   const before = events.filter((event) => event.t < loss.t);
   const knows = new Map<string, boolean>();
   for (const event of before) {
-    if (event.e === 'cell' && event.model === model)
-      knows.set(event.host, event.rolledBack?.includes(version) === true);
+    if (event.e !== 'cell' || event.model !== model) continue;
+    if (event.rolledBack?.includes(version)) knows.set(event.host, true);
+    else if (event.versions.includes(version)) knows.set(event.host, false);
   }
   const isSteady = (host: string): boolean =>
     isUp(before, host) && !events.some((event) => event.e === 'down' && event.host === host && event.t >= loss.t);
