@@ -138,16 +138,20 @@ export class FleetAgent implements AsyncDisposable {
       again: () => this.timer.changed(),
       hopeless: reject,
     });
-    this.timer = new HeartbeatTimer({
-      intervalMs: settings.heartbeatIntervalMs,
-      trafficIntervalMs: settings.trafficIntervalMs,
+    this.timer = this.makeTimer(settings);
+    if (reading.problem) findings.set('state', reading.problem);
+  }
+
+  private makeTimer({ heartbeatIntervalMs, trafficIntervalMs }: AgentSettings): HeartbeatTimer {
+    return new HeartbeatTimer({
+      intervalMs: heartbeatIntervalMs,
+      trafficIntervalMs,
       beat: (scope) => {
         if (scope === 'all') this.applier.retry();
         return this.session.beat(scope);
       },
       watching: () => [...this.documents.accepted.cells.values()].some(({ cell }) => cell.watch === true),
     });
-    if (reading.problem) findings.set('state', reading.problem);
   }
 
   private begin(): void {
