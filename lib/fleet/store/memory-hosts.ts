@@ -74,7 +74,10 @@ export function enterHosts(fleet: SharedMemory, infos: readonly HostInfo[]): rea
     const host = { index: known?.index ?? data.nextIndex++, info, cordoned: known?.cordoned ?? false };
     data.hosts.set(info.id, host);
     // The document tells the host that it is known.
-    if (!data.desired.has(info.id)) data.desired.set(info.id, { revision: nextRevision(fleet), cells: new Map() });
+    if (!data.desired.has(info.id)) {
+      data.desired.set(info.id, { revision: nextRevision(fleet), cells: new Map() });
+      fleet.ring(info.id);
+    }
     return host;
   });
 }

@@ -6,6 +6,7 @@ import { checkFleetName } from '../names.js';
 import type { PendingVerb, RolloutVerb, VerbAnswer } from '../rollout/types.js';
 import type { FleetHost, HostInfo, HostReport, Intent } from '../types.js';
 import { RedisConnection } from './redis/connection.js';
+import { RedisDocuments } from './redis/documents.js';
 import { RedisHeartbeats } from './redis/heartbeats.js';
 import { HostInfos } from './redis/host-infos.js';
 import { RedisHosts } from './redis/hosts.js';
@@ -44,6 +45,7 @@ export class RedisStore implements types.FleetStore {
   readonly #connection: RedisConnection;
   readonly #heartbeats: RedisHeartbeats;
   readonly #reports: RedisReports;
+  readonly #documents: RedisDocuments;
   readonly #hosts: RedisHosts;
   readonly #rollouts: RedisRollouts;
   readonly #transfer: RedisTransfer;
@@ -77,6 +79,7 @@ export class RedisStore implements types.FleetStore {
     const infos = new HostInfos();
     this.#heartbeats = new RedisHeartbeats(connection);
     this.#reports = new RedisReports(connection, infos);
+    this.#documents = new RedisDocuments(connection);
     this.#hosts = new RedisHosts(connection, infos);
     this.#rollouts = new RedisRollouts(connection);
     this.#transfer = new RedisTransfer(connection, fleet);
@@ -87,13 +90,13 @@ export class RedisStore implements types.FleetStore {
   }
 
   async readDesired(host: string): Promise<types.StoredDocument | undefined> {
-    const document = await this.#hosts.readDesired(host);
+    const document = await this.#documents.readDesired(host);
     this.#heartbeats.sawRevision(host, document?.revision);
     return document;
   }
 
   async onDoorbell(host: string, ring: () => void): Promise<AsyncDisposable> {
-    return this.#hosts.onDoorbell(host, ring);
+    return this.#documents.onDoorbell(host, ring);
   }
 
   async hint(host: string): Promise<void> {

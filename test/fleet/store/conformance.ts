@@ -287,6 +287,29 @@ function documentTests(it: It): void {
     assert.equal(rings, 1);
   });
 
+  it('what is read after each ring is what was written, however many writes and bells there are', async (store, fleet) => {
+    await withHosts(store, 'a', 'b');
+    const agent = await fleet.connect();
+    const other = await fleet.connect();
+    let rings = 0;
+    await using _first = await agent.onDoorbell('a', () => rings++);
+    await using _second = await agent.onDoorbell('a', () => rings++);
+    const isSame = async () => {
+      const [mine, theirs] = [await agent.readDesired('a'), await other.readDesired('a')];
+      return mine?.revision === theirs?.revision && assert.deepEqual(mine, theirs) === undefined;
+    };
+    for (let i = 0; i < 12; i++) {
+      const before = rings;
+      if (i === 4) await store.enterHosts([hostInfo('a')]);
+      else if (i === 6) await store.removeHost('a', intent());
+      else if (i === 7) await store.enterHosts([hostInfo('a')]);
+      else for (let n = 0; n <= i % 3; n++) await store.assertCells({ ...change(0, [i], ['a']), model: `m${i}-${n}` });
+      if (i !== 4 && i !== 6) await until('the bell', () => rings >= before + 2);
+      await until('the same document', isSame);
+    }
+    assert.equal((await agent.readDesired('a'))?.cells.size, 9, 'those since it was removed');
+  });
+
   it('two bells of one host hang side by side', async (store, fleet) => {
     await withHosts(store, 'a');
     const agent = await fleet.connect();

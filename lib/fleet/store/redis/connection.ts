@@ -37,7 +37,7 @@ export class RedisConnection {
   readonly #fleet: string;
   readonly #redis: Redis;
   readonly #isOurs: boolean;
-  readonly #bells = new Map<string, Set<() => void>>();
+  readonly #bells = new Map<string, Set<(message: string) => void>>();
   /** Rejects of calls without an answer. */
   readonly #pending = new Set<(error: AspiredError) => void>();
   /** Why it cannot be used; undefined: it can. */
@@ -82,6 +82,12 @@ export class RedisConnection {
     return this.#bounded(what, work, ms);
   }
 
+  /** Throws what call() would reject with, without a call. */
+  checkUsable(what: string): void {
+    if (this.#closed) throw this.#closedError();
+    if (this.#trouble) throw this.#refusal(what);
+  }
+
   /** Runs a script; answers what it returned. */
   script(script: Script, keys: readonly string[], args: readonly string[]): Promise<readonly (string | null)[]> {
     return this.call(script.name, (redis) => {
@@ -107,11 +113,11 @@ export class RedisConnection {
     return answers;
   }
 
-  /** Calls `ring` for each message, and when messages may have been lost. */
-  async subscribe(channel: string, ring: () => void): Promise<AsyncDisposable> {
+  /** Calls `ring` for each message, and with '' when messages may have been lost. */
+  async subscribe(channel: string, ring: (message: string) => void): Promise<AsyncDisposable> {
     if (this.#closed) throw this.#closedError();
     const bells = this.#bells.get(channel) ?? new Set();
-    const bell = () => ring();
+    const bell = (message: string) => ring(message);
     this.#bells.set(channel, bells.add(bell));
     const takeOff = async () => {
       if (!bells.delete(bell) || bells.size > 0 || this.#bells.get(channel) !== bells) return;
@@ -233,7 +239,7 @@ export class RedisConnection {
     }
     if (this.#trouble || this.#closed) return;
     this.#lastError = undefined;
-    for (const bells of this.#bells.values()) for (const bell of bells) bell();
+    for (const bells of this.#bells.values()) for (const bell of bells) bell('');
   }
 
   #lookAgain(): void {
@@ -242,8 +248,8 @@ export class RedisConnection {
     }, LOOK_AGAIN_MS).unref();
   }
 
-  readonly #onMessage = (channel: string): void => {
-    for (const bell of this.#bells.get(channel) ?? []) bell();
+  readonly #onMessage = (channel: string, message: string): void => {
+    for (const bell of this.#bells.get(channel) ?? []) bell(message);
   };
 }
 

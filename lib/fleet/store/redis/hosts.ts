@@ -1,13 +1,11 @@
-// Hosts in Redis: who there is, documents, hints.
+// Hosts in Redis: who there is, their cells, hints.
 import { AspiredError } from '../../../errors.js';
 import { checkFleetName } from '../../names.js';
 import { encodeHostInfo } from '../../report-codec.js';
 import type { FleetHost, HostInfo, Intent } from '../../types.js';
-import type { StoredDocument } from '../types.js';
 import { refused } from './answers.js';
 import type { RedisConnection } from './connection.js';
 import type { HostInfos } from './host-infos.js';
-import { REVISION } from './keys.js';
 import { CHANGE_HOST, ENTER } from './scripts/index.js';
 
 /** Hints that are kept, about. */
@@ -22,18 +20,6 @@ export class RedisHosts {
   constructor(connection: RedisConnection, infos: HostInfos) {
     this.#connection = connection;
     this.#infos = infos;
-  }
-
-  async readDesired(host: string): Promise<StoredDocument | undefined> {
-    const key = this.#connection.keys.desired(host);
-    const fields = await this.#connection.call('readDesired', (redis) => redis.hgetall(key));
-    const { [REVISION]: revision, ...cells } = fields;
-    // A document without its revision is none: half of one must not look like a whole.
-    return revision === undefined ? undefined : { revision: Number(revision), cells: new Map(Object.entries(cells)) };
-  }
-
-  onDoorbell(host: string, ring: () => void): Promise<AsyncDisposable> {
-    return this.#connection.subscribe(this.#connection.keys.desired(host), ring);
   }
 
   async hint(host: string): Promise<void> {

@@ -2,7 +2,10 @@
 import { FLEET_SCHEMA } from '../../../types.js';
 import { AUDIT, EMPTY, NOW, OPERATIONS, REVISION, type Script } from './shared.js';
 
-/** Cells: header.bodies are the texts after the generation, ARGV[1 + i] is the body of the i-th host, by number. */
+/**
+ * Cells: header.bodies are the texts after the generation, ARGV[1 + i] is the body of the i-th host, by number. The doorbell
+ * says what was changed and from which revision: who has just that one needs not ask.
+ */
 const CELLS = `
 local function writeCells(first, meta, model, generation, at, bodies)
   if #KEYS < first then return end
@@ -10,8 +13,9 @@ local function writeCells(first, meta, model, generation, at, bodies)
   for i, body in ipairs(bodies) do cells[i] = '${FLEET_SCHEMA};' .. generation .. body end
   local revision = nextRevision(meta, at)
   for i = first, #KEYS do
-    redis.call('HSET', KEYS[i], '!', revision, model, cells[tonumber(ARGV[i - first + 2])])
-    redis.call('SPUBLISH', KEYS[i], '')
+    local before, cell = redis.call('HGET', KEYS[i], '!') or '', cells[tonumber(ARGV[i - first + 2])]
+    redis.call('HSET', KEYS[i], '!', revision, model, cell)
+    redis.call('SPUBLISH', KEYS[i], before .. ' ' .. revision .. ' ' .. model .. ' ' .. cell)
   end
 end
 local function above(generation, least)
