@@ -92,7 +92,7 @@ function rollbackHold(tick: Tick, state: RolloutState, work: Work): Hold | undef
   }
   if (work.blocked.length > 0) return awayHold(tick, work);
   if (entered) return plainHold('rolling-back', 'The hosts are being told');
-  return isBlind(tick.seen) ? storeHold(tick) : undefined;
+  return tick.seen.storeHold === 'unconfirmed' ? undefined : storeHold(tick);
 }
 
 function awayHold(tick: Tick, work: Work): Hold {

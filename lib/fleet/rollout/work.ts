@@ -128,23 +128,26 @@ class Collector implements Work {
     if (target !== spot.told && this.allows(place, target, stage)) this.write(place, target);
   }
 
-  // Whom nobody serves from cannot become less available: it is switched without a budget. A host that is away may be one
-  // that serves and that we do not hear: forward it is not told to let go of anything; back it must be, within the budget.
+  // A host that is away may be one that serves and that we do not hear: forward it is not told to let go of anything; back
+  // it must be, within the budget.
   private allows(place: number, target: number, stage: Stage): boolean {
-    const { told, seen, current } = this.spot;
+    const { told, seen, current, fits } = this.spot;
+    const rollback = stage === STAGE.ROLLBACK;
+    const blind = rollback && isBlind(this.tick.seen);
+    // What was lost may be that it was told to switch: without room for two it is not known how to go back.
+    if (blind && !fits && (told & (TOLD.NEW | TOLD.ROLLED_BACK)) === 0) return this.block(place);
     if (!isDisruptive(told, target) || (seen & SEEN.CORDONED) !== 0) return true;
     const alive = (seen & SEEN.ALIVE) !== 0;
-    if (stage !== STAGE.ROLLBACK) {
-      if (!alive) return false;
-      if (!isAvailable(told, seen, current)) return true;
-    } else {
-      if (liftsBudget(this.tick, this.state)) return true;
-      if (alive && (current || (told & TOLD.COLD) === 0) && !isAvailable(told, seen, current)) return true;
-      // In the middle of a switch it counts already, and costs nothing more, as long as all who count are allowed.
-      if (isSwitching(told, seen, current)) return this.left(place) >= 0 || this.block(place);
-      if (isBlind(this.tick.seen)) return this.block(place);
+    if (!alive && !rollback) return false;
+    if (liftsBudget(this.tick, this.state)) return true;
+    if (alive ? !isAvailable(told, seen, current) : isSwitching(told, seen, current)) {
+      // It counts already, and costs nothing more as long as all who count are allowed; beyond that only if it will not
+      // become available by itself in the meantime.
+      const hopes = rollback ? (seen & SEEN.NEW_ERROR) === 0 : (seen & SEEN.OLD_RESIDENT) !== 0;
+      return (alive && current && !hopes) || this.left(place) >= 0 || this.block(place);
     }
-    return this.left(place) <= 0 ? this.block(place) : takeBudget(this.tick.layout, place);
+    if (blind || this.left(place) <= 0) return this.block(place);
+    return takeBudget(this.tick.layout, place);
   }
 
   private left(place: number): number {
@@ -165,9 +168,9 @@ class Collector implements Work {
   }
 }
 
-/** What is seen of hosts is not to be believed now. */
+/** What is seen of hosts is not to be believed now: it is old, or missing. After lost writes it is all that is true. */
 export function isBlind({ storeHold }: Observation): boolean {
-  return storeHold !== undefined && storeHold !== 'unconfirmed';
+  return storeHold === 'observation-grace' || storeHold === 'mass-expiry';
 }
 
 /** A rollback that hung for so long puts the end of the bad version above maxUnavailable. */
