@@ -13,10 +13,15 @@ import type { DesiredCell, HostInfo, HostStatus, ModelReport, VersionReport } fr
 import { deadline, PATIENCE_MS } from '../../support/deadline.js';
 import { TestManager, type TestManagerOptions } from '../../support/manager.js';
 
-/** A folder for one test, gone after it. */
-export function tempDir(t: TestContext): string {
+const folders: string[] = [];
+process.on('exit', () => {
+  for (const path of folders) rmSync(path, { recursive: true, force: true });
+});
+
+/** A folder for one test; gone at the end of the process, for agents write to it until their last. */
+export function tempDir(_t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'aspired-agent-'));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
+  folders.push(path);
   return path;
 }
 
