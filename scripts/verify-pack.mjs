@@ -27,7 +27,12 @@ const REQUIRED = [
   'CMakeLists.txt',
   'dist/index.js',
   'dist/index.d.ts',
+  'dist/fleet/index.js',
+  'dist/fleet/index.d.ts',
+  'dist/cli/main.js',
 ];
+// What the CLI needs; the library itself needs nothing.
+const DEPENDENCIES = ['commander'];
 const LIFECYCLE = ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish', 'preprepare', 'postprepare'];
 
 // What a user would write first; it promotes 1 -> 2 with a JavaScript loader while requests flow.
@@ -59,7 +64,9 @@ console.log('promoted 1 -> 2, ' + served + ' requests served');
 function checkManifest(manifest) {
   const problems = [];
   for (const name of LIFECYCLE) if (manifest.scripts?.[name]) problems.push(`package.json has a script ${name}`);
-  if (Object.keys(manifest.dependencies ?? {}).length > 0) problems.push('package.json has dependencies');
+  for (const name of Object.keys(manifest.dependencies ?? {})) {
+    if (!DEPENDENCIES.includes(name)) problems.push(`package.json depends on ${name}`);
+  }
   if (manifest.gypfile !== false) problems.push('package.json must say "gypfile": false');
   return problems;
 }
@@ -77,11 +84,13 @@ function checkContents({ files, size, unpackedSize }, prebuild) {
   return problems;
 }
 
-async function pack(folder) {
+// Packs the package of a folder.
+async function pack(folder, source = root) {
   const [command, ...args] = npmCommand();
   const out = await run(command, [
     ...args,
     'pack',
+    source,
     '--json',
     '--ignore-scripts',
     '--loglevel=error',
@@ -112,20 +121,32 @@ function npmFile() {
   return realpathSync(npm);
 }
 
-async function installAndRun(tarball, folder) {
+// What a shell does with the command: its first line finds Node, and no peer is needed to be told what is missing.
+async function runCommand(app, env, version) {
+  const command = join(app, 'node_modules/.bin/aspired');
+  const said = (await run(command, ['--version'], { cwd: app, env })).trim();
+  if (said !== version) throw new Failure(`aspired --version says ${said}`);
+  const failure = await run(command, ['fleet', 'list'], { cwd: app, env }).then(
+    () => 'nothing',
+    (error) => error.message,
+  );
+  if (!/ERR_PEER_NOT_FOUND: .*npm install/.test(failure))
+    throw new Failure(`aspired fleet list without peers: ${failure}`);
+}
+
+async function installAndRun(tarballs, folder, version) {
   const env = bareEnvironment(folder);
   const app = join(folder, 'app');
   mkdirSync(app);
   writeFileSync(join(app, 'package.json'), '{"private":true,"type":"module"}\n');
   writeFileSync(join(app, 'main.js'), PROGRAM);
   const npm = npmFile();
-  // Offline: nothing but the tarball is needed.
-  await run(process.execPath, [npm, 'install', '--ignore-scripts', '--offline', '--no-audit', '--no-fund', tarball], {
-    cwd: app,
-    env,
-  });
+  // Offline: nothing but the tarball is needed, and those of its dependencies.
+  const flags = ['--ignore-scripts', '--offline', '--no-audit', '--no-fund'];
+  await run(process.execPath, [npm, 'install', ...flags, ...tarballs], { cwd: app, env });
   const installed = join(app, 'node_modules/aspired');
   if (existsSync(join(installed, 'build'))) throw new Failure('the installed package holds a build folder');
+  await runCommand(app, env, version);
   return (await run(process.execPath, ['main.js'], { cwd: app, env })).trim();
 }
 
@@ -143,7 +164,13 @@ await main(async () => {
     await step('attw', () =>
       node('@arethetypeswrong/cli/dist/index.js', tarball, '--profile', 'esm-only', '--no-emoji'),
     );
-    const said = await step('install and run without a compiler', () => installAndRun(tarball, folder));
+    const tarballs = [tarball];
+    for (const name of DEPENDENCIES) {
+      tarballs.push(join(folder, (await pack(folder, join(root, 'node_modules', name))).filename));
+    }
+    const said = await step('install and run without a compiler', () =>
+      installAndRun(tarballs, folder, manifest.version),
+    );
     const kib = (bytes) => `${Math.round(bytes / 1024)} KiB`;
     console.log(
       `${packed.files.length} files, ${kib(packed.size)} packed, ${kib(packed.unpackedSize)} unpacked; ${said}`,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AspiredError } from '../errors.js';
+import type { RolloutView } from '../fleet/index.js';
 import type { FleetTool } from './tool.js';
-import type { RolloutView } from './view.js';
 
 /** What one look gave: the view, or why the store did not answer this time. */
 export type Look =

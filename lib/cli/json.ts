@@ -1,8 +1,15 @@
 // What --output json prints: one shape per command, with every field always there (null where there is nothing). Fields may
 // be added; none is renamed or taken away under the same schema.
-import type { AuditEntry, FleetHost, RolloutRecord, RolloutState } from '../fleet/index.js';
-import type { HostView, VerbDone } from './tool.js';
-import { countStates, type HostCounts, type HostState, hostState, NEEDS_ATTENTION, type RolloutView } from './view.js';
+import type {
+  AuditEntry,
+  FleetHost,
+  HostView,
+  RolloutRecord,
+  RolloutState,
+  RolloutView,
+  VerbDone,
+} from '../fleet/index.js';
+import { countStates, type HostCounts, type HostState, hostState, NEEDS_ATTENTION } from './view.js';
 
 /** Of every shape below. */
 export const JSON_SCHEMA = 1;
@@ -93,7 +100,7 @@ export function rolloutJson(view: RolloutView): RolloutJson {
   return {
     ...summaryJson(view.record),
     now: view.now,
-    deadlineAt: stamps.startedAt + plan.deadlineMs,
+    deadlineAt: (state.deadlineFrom ?? stamps.startedAt) + plan.deadlineMs,
     bakeUntil: state.phase === 'Bake' ? stamps.phaseAt + plan.bakeMs : null,
     hosts: countStates(view, places),
     waves: plan.waves.map((selector, wave) => ({

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { Actions, type Result } from './commands/context.js';
 import { addHosts } from './commands/hosts.js';
 import { addLists } from './commands/lists.js';
+import { addProcesses } from './commands/processes.js';
 import { addRolloutVerbs } from './commands/rollout.js';
 import { addStore } from './commands/store.js';
 import { addRolloutLooks } from './commands/watch.js';
@@ -31,6 +32,7 @@ export function makeProgram(io: CliIo, result: Result, version: string): Command
   const fleet = addGlobalOptions(program.command('fleet')).description('rollouts over many hosts');
   fleet.addHelpText('after', EXIT_CODES);
   const actions = new Actions(io, result);
+  addProcesses(fleet, actions);
   const rollout = fleet.command('rollout').description('one rollout: start it, look at it, change its way');
   addRolloutVerbs(rollout, actions);
   addRolloutLooks(rollout, actions);

@@ -1,19 +1,6 @@
-// What the screen knows of a rollout: the record, and of each host a few bits. Plain data, in and out.
-import type { RolloutRecord, RolloutState } from '../fleet/index.js';
+// What the screen makes of a rollout and the few bits that are known of each of its hosts.
+import type { RolloutState, RolloutView } from '../fleet/index.js';
 import { SEEN, TOLD } from '../fleet/index.js';
-
-/** A rollout and its hosts at one moment. Arrays are by place, and all of the length of record.plan.hosts. */
-export interface RolloutView {
-  readonly record: RolloutRecord;
-  /** Bits of TOLD. */
-  readonly told: Uint8Array;
-  /** Bits of SEEN. */
-  readonly seen: Uint8Array;
-  /** By place: why the new version failed there, where a host said so. */
-  readonly errors: ReadonlyMap<number, string>;
-  /** The store's clock, in ms. */
-  readonly now: number;
-}
 
 /** What one host is up to, in the order in which it is told. */
 export const HOST_STATES = [

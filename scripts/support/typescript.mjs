@@ -1,5 +1,5 @@
 // Compiles the TypeScript projects, and removes outputs whose source is gone: a test that was deleted must not run.
-import { existsSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { step } from './progress.mjs';
 import { root, run } from './run.mjs';
@@ -36,7 +36,14 @@ export async function compile(name) {
     rmSync(join(root, `.cache/${name}.tsbuildinfo`), { force: true });
   }
   await step(label, () => run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config]));
+  makeCommandsExecutable();
   writeStamp(stamp, state());
+}
+
+// The compiler keeps the first line of a command, but makes a plain file of it.
+function makeCommandsExecutable() {
+  const { bin = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const file of Object.values(bin)) if (existsSync(join(root, file))) chmodSync(join(root, file), 0o755);
 }
 
 const outputOf = (file, output, strip) => join(root, output, file.slice(strip.length).replace(/\.ts$/, '.js'));

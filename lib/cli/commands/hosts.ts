@@ -1,13 +1,12 @@
 // aspired fleet hosts, aspired fleet host describe | cordon | uncordon | remove
 import type { Command } from 'commander';
 import { AspiredError } from '../../errors.js';
-import type { DesiredCell, ModelReport } from '../../fleet/index.js';
+import type { DesiredCell, HostView, ModelReport } from '../../fleet/index.js';
 import { formatBytes } from '../../resources/bytes.js';
 import { EXIT } from '../exit-codes.js';
 import { hostJson, JSON_SCHEMA } from '../json.js';
 import { addIntentOptions, type IntentOptions, intentOf } from '../options.js';
 import { dim, type Line, plain, strong, styled, table } from '../render/text.js';
-import type { HostView } from '../tool.js';
 import type { Actions } from './context.js';
 
 interface HostsOptions {

@@ -1,11 +1,10 @@
 // aspired fleet rollout start | pause | resume | promote | abort | undo | retry | freeze
 import type { Command } from 'commander';
-import type { RolloutVerb } from '../../fleet/index.js';
+import type { RolloutVerb, VerbDone } from '../../fleet/index.js';
 import { EXIT } from '../exit-codes.js';
 import { verbJson } from '../json.js';
 import { addIntentOptions, type GlobalOptions, type IntentOptions, intentOf } from '../options.js';
 import { addPlanOptions, type PlanFlags, planOptionsOf } from '../plan-options.js';
-import type { VerbDone } from '../tool.js';
 import type { Actions, Context } from './context.js';
 
 const ROLLOUT = 'id of a rollout, or a model: its active rollout, else its last one';
@@ -37,12 +36,15 @@ export function addRolloutVerbs(rollout: Command, actions: Actions): void {
 function addVerb(rollout: Command, actions: Actions, verb: RolloutVerb, description: string): void {
   const command = rollout.command(verb).argument('<rollout>', ROLLOUT).description(description);
   if (verb === 'promote') command.option('--full', 'no wave waits for bake and gates any more');
+  if (verb === 'retry') command.option('--force', 'although the version was rolled back as bad');
   addIntentOptions(command).action(
-    actions.fleet<[string], IntentOptions & { readonly full?: true }>(async ({ tool, io, printer }, options, id) => {
-      const intent = intentOf(options, io);
-      const meant = options.full ? 'promote-full' : verb;
-      return say(printer, meant, await tool.verb(id, meant, intent));
-    }),
+    actions.fleet<[string], IntentOptions & { readonly full?: true; readonly force?: true }>(
+      async ({ tool, io, printer }, options, id) => {
+        const intent = intentOf(options, io);
+        const meant = options.full ? 'promote-full' : verb;
+        return say(printer, meant, await tool.verb(id, meant, intent, { force: options.force === true }));
+      },
+    ),
   );
 }
 
@@ -52,7 +54,7 @@ function planFlagsOf(options: PlanFlags & IntentOptions & GlobalOptions): PlanFl
   return flags;
 }
 
-/** Prints what became of a verb; refused ones fail. */
+/** Prints what became of a verb. One that was refused fails, and one that no controller has looked at in time. */
 function say(printer: Context['printer'], verb: string, done: VerbDone): number {
   if (printer.isJson) printer.json(verbJson(verb, done));
   else {
@@ -60,5 +62,6 @@ function say(printer: Context['printer'], verb: string, done: VerbDone): number 
     printer.text(`${rollout}: ${verb} ${outcome}: ${message}`);
     printer.text(`revision ${revision}, replicated ${replicated}`);
   }
+  if (done.outcome === 'pending') return EXIT.TIMEOUT;
   return done.outcome === 'refused' ? EXIT.REFUSED : EXIT.OK;
 }

@@ -2,12 +2,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { messageOf } from '../../errors.js';
-import type { FleetExport } from '../../fleet/index.js';
+import type { Finding, FleetExport } from '../../fleet/index.js';
 import { EXIT, UsageError } from '../exit-codes.js';
 import { JSON_SCHEMA } from '../json.js';
 import { addIntentOptions, type IntentOptions, intentOf } from '../options.js';
 import { type Line, plain, styled } from '../render/text.js';
-import type { Finding } from '../tool.js';
 import type { Actions } from './context.js';
 
 export function addStore(fleet: Command, actions: Actions): void {

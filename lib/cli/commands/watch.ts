@@ -1,5 +1,6 @@
 // aspired fleet rollout get | status | explain: looking at one rollout.
 import type { Command } from 'commander';
+import type { RolloutView } from '../../fleet/index.js';
 import { EXIT, exitCodeOfRollout } from '../exit-codes.js';
 import { follow, type Look } from '../follow.js';
 import { JSON_SCHEMA, rolloutJson } from '../json.js';
@@ -9,7 +10,6 @@ import { dim, type Line, styled } from '../render/text.js';
 import { rolloutTree } from '../render/tree.js';
 import { Screen } from '../screen.js';
 import type { FleetTool } from '../tool.js';
-import type { RolloutView } from '../view.js';
 import type { Actions, Context } from './context.js';
 
 type FleetContext = Context & { readonly tool: FleetTool };

@@ -1,5 +1,6 @@
 // A rollout as one line, for logs and pipes.
-import { countStates, goesBack, HOST_STATES, type RolloutView } from '../view.js';
+import type { RolloutView } from '../../fleet/index.js';
+import { countStates, goesBack, HOST_STATES } from '../view.js';
 import { isoTime } from './text.js';
 import { phaseName } from './tree.js';
 

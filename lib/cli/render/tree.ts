@@ -1,6 +1,6 @@
 // A rollout as a tree: rollout, waves, zones, the hosts that need attention, gates, and what it waits for. A pure function
 // of the view: the same moment gives the same lines.
-import type { Gate, RolloutPlan, RolloutState } from '../../fleet/index.js';
+import type { Gate, RolloutPlan, RolloutState, RolloutView } from '../../fleet/index.js';
 import {
   countStates,
   goesBack,
@@ -9,7 +9,6 @@ import {
   type HostState,
   hostState,
   NEEDS_ATTENTION,
-  type RolloutView,
   zonesOfWave,
 } from '../view.js';
 import { dim, type Line, plain, type Span, shortTime, strong, styled } from './text.js';
@@ -85,8 +84,7 @@ function rolloutGlyph({ phase, paused, outcome }: RolloutState): Span {
 }
 
 function progressLine(view: RolloutView): Line {
-  const { record, now } = view;
-  const { plan, state, stamps } = record;
+  const { plan, state } = view.record;
   const total = plan.hosts.length;
   const counts = countStates(view, plan.hosts.keys());
   const done = goesBack(state) ? counts.back : counts.serving;
@@ -96,13 +94,13 @@ function progressLine(view: RolloutView): Line {
     styled('█'.repeat(full), goesBack(state) ? 'warn' : 'good'),
     dim('░'.repeat(BAR_WIDTH - full)),
     plain(` ${done}/${total} ${what}`),
-    dim(`  ${timeLine(plan, stamps, now)}  by ${state.actor}: ${state.reason}`),
+    dim(`  ${timeLine(view)}  by ${state.actor}: ${state.reason}`),
   ];
 }
 
-function timeLine(plan: RolloutPlan, stamps: RolloutView['record']['stamps'], now: number): string {
+function timeLine({ record: { plan, state, stamps }, now }: RolloutView): string {
   if (stamps.endedAt !== undefined) return `took ${shortTime(stamps.endedAt - stamps.startedAt)}`;
-  const left = stamps.startedAt + plan.deadlineMs - now;
+  const left = (state.deadlineFrom ?? stamps.startedAt) + plan.deadlineMs - now;
   return `for ${shortTime(now - stamps.startedAt)}, ${left > 0 ? `deadline in ${shortTime(left)}` : 'deadline passed'}`;
 }
 

@@ -74,6 +74,24 @@ describe('verbs', () => {
     );
   });
 
+  it('retry --force says so', async () => {
+    const fleet = new FakeFleet();
+    await cli([...ROLLOUT, 'retry', 'ranker', ...WHY], { fleet });
+    await cli([...ROLLOUT, 'retry', 'ranker', '--force', ...WHY], { fleet });
+    assert.deepEqual(
+      fleet.asked.map(({ args }) => args[3]),
+      [{ force: false }, { force: true }],
+    );
+  });
+
+  it('end with 2 when no controller has looked at them in time', async () => {
+    const fleet = new FakeFleet();
+    fleet.done = { ...fleet.done, outcome: 'pending', message: 'abort is written' };
+    const { code, stdout } = await cli([...ROLLOUT, 'abort', 'ranker', ...WHY], { fleet });
+    assert.equal(code, EXIT.TIMEOUT);
+    assert.match(stdout, /^ranker-7: abort pending: abort is written\n/);
+  });
+
   it('fail with 65 when they were refused', async () => {
     const fleet = new FakeFleet();
     fleet.done = { ...fleet.done, outcome: 'refused', message: 'it has ended' };

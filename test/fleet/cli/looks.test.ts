@@ -4,10 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { AspiredError } from 'aspired';
-import type { RolloutOutcome, RolloutState } from 'aspired/fleet';
+import type { HostView, RolloutOutcome, RolloutState, RolloutView } from 'aspired/fleet';
 import { EXIT } from '#lib/cli/exit-codes.js';
-import type { HostView } from '#lib/cli/tool.js';
-import type { RolloutView } from '#lib/cli/view.js';
 import { cli, FakeFleet, HALFWAY, recordOf, START, stateOf, viewOf } from './views.js';
 
 const GET = ['fleet', 'rollout', 'get', 'ranker'];

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { RolloutView } from 'aspired/fleet';
 import { momentKey, rolloutLine } from '#lib/cli/render/plain.js';
 import { paint, shortTime } from '#lib/cli/render/text.js';
 import { rolloutTree } from '#lib/cli/render/tree.js';
-import type { RolloutView } from '#lib/cli/view.js';
 import { HALFWAY, planOf, recordOf, START, stateOf, viewOf } from './views.js';
 
 const text = (view: RolloutView): string =>

@@ -1,11 +1,20 @@
 // Rollouts as a screen may find them, and a fleet that answers what a test put in.
 import { AspiredError } from 'aspired';
-import type { Intent, RolloutPlan, RolloutPlanOptions, RolloutRecord, RolloutState, RolloutVerb } from 'aspired/fleet';
+import type {
+  HostView,
+  Intent,
+  RolloutPlan,
+  RolloutPlanOptions,
+  RolloutRecord,
+  RolloutState,
+  RolloutVerb,
+  RolloutView,
+  VerbDone,
+} from 'aspired/fleet';
 import { SEEN, TOLD } from 'aspired/fleet';
 import type { CliIo, Output } from '#lib/cli/io.js';
 import { runCli } from '#lib/cli/run.js';
-import type { FleetTool, HostView, VerbDone } from '#lib/cli/tool.js';
-import type { RolloutView } from '#lib/cli/view.js';
+import type { FleetTool } from '#lib/cli/tool.js';
 
 /** 2026-11-24T12:00:00Z: when the rollouts of these tests began. */
 export const START = Date.UTC(2026, 10, 24, 12);
@@ -129,8 +138,13 @@ export class FakeFleet implements FleetTool {
     this.#note('start', plan, intent);
     return this.done;
   }
-  async verb(rollout: string, verb: RolloutVerb, intent: Intent): Promise<VerbDone> {
-    this.#note('verb', rollout, verb, intent);
+  async verb(
+    rollout: string,
+    verb: RolloutVerb,
+    intent: Intent,
+    options?: { readonly force?: boolean },
+  ): Promise<VerbDone> {
+    this.#note('verb', rollout, verb, intent, options);
     return this.done;
   }
   async explain(rollout: string): Promise<string> {

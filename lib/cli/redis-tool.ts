@@ -1,0 +1,47 @@
+import type { AuditEntry, FleetClient, FleetStore } from '../fleet/index.js';
+import type { FleetAddress } from './io.js';
+import type { FleetTool } from './tool.js';
+
+/** Entries of an audit trail that one call asks for. */
+const AUDIT_PAGE = 1000;
+
+/** The fleet in a Redis: a FleetClient, and the store below it for what a client does not do. */
+export async function openFleet({ redis, fleet }: FleetAddress): Promise<FleetTool> {
+  const { examine, FleetClient, RedisStore } = await import('../fleet/index.js');
+  const store = await RedisStore.connect({ fleet, url: redis });
+  const client = await FleetClient.connect({ fleet, store });
+  return {
+    create: () => client.create(),
+    start: (plan, intent) => client.start(plan, intent),
+    verb: (rollout, verb, intent, options) => client.verb(rollout, verb, intent, options),
+    view: (rollout) => client.view(rollout),
+    explain: (rollout) => client.explain(rollout),
+    list: async () => Promise.all((await client.list()).map(({ id }) => client.view(id))),
+    history: (model, count) => client.history(model, count),
+    audit: (model, count) => lastEntries(client, model, count),
+    hosts: () => client.hosts(),
+    setCordoned: (host, cordoned, intent) => (cordoned ? client.cordon(host, intent) : client.uncordon(host, intent)),
+    removeHost: (host, intent) => client.removeHost(host, intent),
+    exportAll: () => client.exportAll(),
+    restore: (data, intent) => client.restore(data, intent),
+    restoreFromHosts: (intent) => client.restoreFromHosts(intent),
+    doctor: () => examine(store),
+    [Symbol.asyncDispose]: () => close(client, store),
+  };
+}
+
+/** The trail is read from its beginning: it has no other end to begin with. */
+async function lastEntries(client: FleetClient, model: string, count: number): Promise<readonly AuditEntry[]> {
+  let last: readonly AuditEntry[] = [];
+  for (let after: string | undefined; ; ) {
+    const page = await client.audit(model, after, AUDIT_PAGE);
+    last = [...last, ...page].slice(-count);
+    after = page.at(-1)?.id;
+    if (page.length < AUDIT_PAGE) return last;
+  }
+}
+
+async function close(client: FleetClient, store: FleetStore): Promise<void> {
+  await client.close();
+  await store.close();
+}
