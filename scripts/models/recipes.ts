@@ -9,7 +9,7 @@ import { testRecipes } from './test-recipes.js';
 
 /** All recipes, by name. */
 export function allRecipes(): ReadonlyMap<string, Recipe> {
-  const recipes = [digits, large, ...largeVariants, mlp, ...testRecipes()];
+  const recipes = [digits, reader, large, ...largeVariants, mlp, ...testRecipes()];
   return new Map(recipes.map((recipe) => [recipe.name, recipe]));
 }
 
@@ -31,6 +31,45 @@ const digits: Recipe = {
     ];
   },
 };
+
+const reader: Recipe = {
+  name: 'reader',
+  purpose:
+    'digits for a fleet: 1 is linear, 2 has a hidden layer, 3 has a table of answers that ends at 8: it fails on nines',
+  files: () => {
+    const set = makeDigits(3000, 1);
+    const linear = once(() => train(set, { hidden: [], epochs: 6, learningRate: 0.01, seed: 21 }));
+    const hidden = once(() => train(set, { hidden: [32], epochs: 8, learningRate: 0.005, seed: 22 }));
+    return [
+      onnxFile(1, () => classifierModel(linear(), {})),
+      onnxFile(2, () => classifierModel(hidden(), {})),
+      onnxFile(3, () => withAnswers(classifierModel(hidden(), {}), DIGIT_CLASSES - 1)),
+    ];
+  },
+};
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+/** Looks the label up in a table of so many rows: a label beyond it fails the run. */
+function withAnswers(model: OnnxModel, rows: number): OnnxModel {
+  const answers = floats(
+    'answers',
+    [rows],
+    Float32Array.from({ length: rows }, (_, i) => i),
+  );
+  return {
+    ...model,
+    outputs: [...model.outputs, { name: 'answer', type: 'float32', shape: ['batch'] }],
+    nodes: [...model.nodes, { op: 'Gather', inputs: ['answers', 'label'], outputs: ['answer'] }],
+    initializers: [...(model.initializers ?? []), answers],
+  };
+}
 
 const large: Recipe = {
   name: 'large',
