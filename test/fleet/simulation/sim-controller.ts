@@ -1,0 +1,252 @@
+// What controllers make of one model: an observation out of reports, a step of the reducer, a commit. Two of them work
+// without a lock between them: some commits are stalled and arrive when the other has gone on.
+import { isAvailable } from '#lib/fleet/rollout/budget.js';
+import { layoutOf } from '#lib/fleet/rollout/layout.js';
+import { reduce } from '#lib/fleet/rollout/reduce.js';
+import {
+  type Observation,
+  type PendingVerb,
+  type RolloutPlan,
+  type RolloutStep,
+  type RolloutVerb,
+  SEEN,
+  TOLD,
+} from '#lib/fleet/rollout/types.js';
+import type { Dice } from './dice.js';
+import type { Mutant } from './mutants.js';
+import { NEED_MIB, type SimPlan } from './plans.js';
+import type { Poison, SimHosts } from './sim-hosts.js';
+import type { SimRecord, SimStore } from './sim-store.js';
+
+const GRACE_MS = 10_000;
+/** After so long a silence of many is believed. */
+const MASS_EXPIRY_MS = 20_000;
+
+interface Stalled {
+  readonly at: number;
+  readonly send: () => void;
+}
+
+const mutated = new WeakMap<RolloutPlan, Map<Mutant, RolloutPlan>>();
+
+export class SimController {
+  private readonly seen: Uint8Array;
+  private readonly upToDate: Uint8Array;
+  private readonly errors = new Map<number, string>();
+  private readonly gates = new Map<number, { verdict: 'pass' | 'fail' | 'insufficient-data'; message: string }>();
+  private stalled: Stalled[] = [];
+  private graceUntil = 0;
+  private believedAlive = 0;
+  private silentSince = 0;
+  private regressed = false;
+  private asked: readonly number[] = [];
+  verbs: PendingVerb[] = [];
+  answered = 0;
+  private operations = 0;
+
+  constructor(
+    private readonly sim: SimPlan,
+    private readonly store: SimStore,
+    private readonly hosts: SimHosts,
+    private readonly dice: Dice,
+    private readonly poison: Poison,
+    private readonly mutant: Mutant,
+  ) {
+    this.seen = new Uint8Array(store.size);
+    this.upToDate = new Uint8Array(store.size);
+  }
+
+  queue(verb: RolloutVerb): void {
+    const id = String(++this.operations).padStart(9, '0');
+    this.verbs.push({ id, verb, actor: 'ops', reason: 'simulated', operation: id });
+  }
+
+  /** The store was away, and is back, perhaps with less than it had. */
+  storeReturned(now: number): void {
+    this.graceUntil = now + GRACE_MS;
+    this.stalled = [];
+  }
+
+  tick(now: number): void {
+    for (const { send } of this.stalled.filter(({ at }) => at <= now)) send();
+    if (this.stalled.length > 0) this.stalled = this.stalled.filter(({ at }) => at > now);
+    const alive = this.look(now);
+    const hold = this.storeHold(now, alive);
+    for (const id of this.store.active) this.work(this.store.records[id] as SimRecord, now, hold);
+    if (now >= this.graceUntil) this.reassert(now);
+  }
+
+  private look(now: number): number {
+    const { seen, upToDate } = this;
+    const { generations, size } = this.store;
+    const { leaseUntil, repSeen, repGeneration } = this.hosts;
+    let alive = 0;
+    let regressed = false;
+    for (let place = 0; place < size; place++) {
+      const lives = (leaseUntil[place] as number) > now;
+      if (lives) alive++;
+      seen[place] = lives ? (repSeen[place] as number) | SEEN.ALIVE : (repSeen[place] as number);
+      const reported = repGeneration[place] as number;
+      const stored = generations[place] as number;
+      upToDate[place] = reported >= stored ? 1 : 0;
+      if (reported > stored) regressed = true;
+    }
+    this.regressed = regressed;
+    return alive;
+  }
+
+  private storeHold(now: number, alive: number): Observation['storeHold'] {
+    const silent = alive < 0.8 * this.believedAlive;
+    if (!silent) this.silentSince = now;
+    if (!silent || now - this.silentSince > MASS_EXPIRY_MS) this.believedAlive = alive;
+    else return 'mass-expiry';
+    if (now < this.graceUntil) return 'observation-grace';
+    return this.regressed ? 'store-regression' : undefined;
+  }
+
+  private work(record: SimRecord, now: number, storeHold: Observation['storeHold']): void {
+    const { mutant, dice, store } = this;
+    const seen = this.observation(record, now, storeHold);
+    const step = this.reduce(record, mutant.sees?.(seen, record.state) ?? seen);
+    this.asked = step.ask;
+    if (!step.changed) return;
+    const { id, revision } = record;
+    const operation = `op-${++this.operations}`;
+    let at = now;
+    const send = (): void => {
+      const outcome = store.commit(id, revision, operation, step, at);
+      if (outcome !== 'committed' || !step.verbs) return;
+      this.answered += step.verbs.answers.length;
+      const { upTo } = step.verbs;
+      this.verbs = this.verbs.filter((verb) => verb.id > upTo);
+    };
+    if (dice.chance(0.08)) {
+      at = now + dice.between(300, 4000);
+      this.stalled.push({ at, send });
+      return;
+    }
+    send();
+    if (dice.chance(0.05)) send();
+  }
+
+  private reduce(record: SimRecord, seen: Observation): RolloutStep {
+    const { plan } = this.mutant;
+    if (!plan) return reduce(record.plan, record.state, seen);
+    const known = mutated.get(record.plan) ?? new Map<Mutant, RolloutPlan>();
+    mutated.set(record.plan, known);
+    const other = known.get(this.mutant) ?? plan(record.plan);
+    known.set(this.mutant, other);
+    return reduce(other, record.state, seen);
+  }
+
+  private observation(record: SimRecord, now: number, storeHold: Observation['storeHold']): Observation {
+    const witness = this.regressed ? this.witness() : undefined;
+    return {
+      now,
+      stamps: record.stamps,
+      told: this.store.told,
+      seen: this.seen,
+      upToDate: this.upToDate,
+      freeMib: this.hosts.repFree,
+      permanentErrors: this.permanentErrors(),
+      verbs: this.verbs,
+      gates: this.judged(record, now),
+      measuredBytes: 0,
+      ...(storeHold ? { storeHold } : {}),
+      ...(witness ? { witness } : {}),
+    };
+  }
+
+  private permanentErrors(): ReadonlyMap<number, string> {
+    this.errors.clear();
+    if (this.poison === 'all-fail' || this.poison === 'some-fail') {
+      for (let place = 0; place < this.store.size; place++) {
+        if (((this.seen[place] as number) & SEEN.NEW_ERROR) !== 0) this.errors.set(place, 'unsupported format');
+      }
+    }
+    return this.errors;
+  }
+
+  private judged(record: SimRecord, now: number): Observation['gates'] {
+    this.gates.clear();
+    for (const index of this.asked) {
+      const kind = record.plan.gates[index]?.kind;
+      if (kind === 'load') {
+        this.gates.set(index, {
+          verdict: this.errors.size > 0 ? 'fail' : 'pass',
+          message: `${this.errors.size} failed`,
+        });
+      } else if (kind === 'traffic' && record.state.phase === 'Bake') {
+        const enough = now - record.stamps.phaseAt > 3000;
+        const verdict = !enough ? 'insufficient-data' : this.poison === 'bad-traffic' ? 'fail' : 'pass';
+        this.gates.set(index, { verdict, message: 'simulated' });
+      }
+    }
+    return this.gates;
+  }
+
+  /** A living host that accepted a rollback which the store does not know of. */
+  private witness(): Observation['witness'] {
+    const { hosts, store } = this;
+    for (let place = 0; place < store.size; place++) {
+      if (hosts.repRolledBack[place] === 0) continue;
+      const generation = hosts.repGeneration[place] as number;
+      if (generation <= (store.generations[place] as number)) continue;
+      return { host: this.sim.plan.hosts[place] as string, generation };
+    }
+    return undefined;
+  }
+
+  // Cells that hosts are ahead of are written again, above everything. Not before a witness was heard: its evidence would
+  // be gone. A host that gave the old version up without room for two must let go of the new one first, within the budget.
+  private reassert(now: number): void {
+    if (!this.regressed) return;
+    const { store, hosts } = this;
+    const [active] = store.active;
+    const record = active === undefined ? undefined : store.records[active];
+    const witness = this.mutant.sees === undefined ? this.witness() : undefined;
+    if (witness && record && !record.state.rollback) return;
+    if (witness && !record) this.believe(now);
+    const left = this.budget();
+    const places: number[] = [];
+    for (let place = 0; place < store.size; place++) {
+      if ((hosts.repGeneration[place] as number) <= (store.generations[place] as number)) continue;
+      const told = store.told[place] as number;
+      const seen = this.seen[place] as number;
+      if ((seen & SEEN.ALIVE) === 0) continue;
+      const one = told & (TOLD.OLD | TOLD.NEW);
+      const has = one === TOLD.OLD ? SEEN.OLD_RESIDENT : one === TOLD.NEW ? SEEN.NEW_READY : 0xff;
+      if ((seen & has) === 0 && (hosts.repFree[place] as number) < NEED_MIB) {
+        const zone = this.sim.plan.zoneOf[place] as number;
+        if (isAvailable(told & ~TOLD.COLD, seen, true) && (left[zone] as number) <= 0) continue;
+        left[zone] = (left[zone] as number) - 1;
+        store.told[place] = told | TOLD.COLD;
+      }
+      places.push(place);
+    }
+    store.reassert(places);
+  }
+
+  /** A rollback was lost whole: there is no rollout that could go back. */
+  private believe(now: number): void {
+    const { store, sim } = this;
+    if (store.stable !== 2) store.tombstones.add(2);
+    else if (sim.hasOld) store.start(sim.undo.plan, sim.undo.state, now);
+  }
+
+  private budget(): Int32Array {
+    const left = layoutOf(this.sim.plan).allowed.slice();
+    for (let place = 0; place < this.store.size; place++) {
+      const told = this.store.told[place] as number;
+      if (isAvailable(told, this.seen[place] as number, this.upToDate[place] === 1)) continue;
+      const zone = this.sim.plan.zoneOf[place] as number;
+      left[zone] = (left[zone] as number) - 1;
+    }
+    return left;
+  }
+
+  /** For the last look: nothing is under way. */
+  get isIdle(): boolean {
+    return this.stalled.length === 0 && !this.regressed;
+  }
+}
