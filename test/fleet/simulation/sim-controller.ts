@@ -111,10 +111,11 @@ export class SimController {
     this.asked = step.ask;
     if (!step.changed) return;
     const { id, revision } = record;
+    const expect = { revision, generation: store.generation };
     const operation = `op-${++this.operations}`;
     let at = now;
     const send = (): void => {
-      const outcome = store.commit(id, revision, operation, step, at);
+      const outcome = store.commit(id, expect, operation, step, at);
       if (outcome !== 'committed' || !step.verbs) return;
       this.answered += step.verbs.answers.length;
       const { upTo } = step.verbs;

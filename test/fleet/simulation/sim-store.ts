@@ -52,7 +52,7 @@ export class SimStore {
   /** 'duplicate': this operation was the last one, and is done. */
   commit(
     id: number,
-    expect: number,
+    expect: { readonly revision: number; readonly generation: number },
     operation: string,
     step: RolloutStep,
     now: number,
@@ -60,9 +60,13 @@ export class SimStore {
     const record = this.records[id];
     if (!record) return 'conflict';
     if (operation === this.last) return 'duplicate';
-    if (this.mutant !== 'no-cas' && (record.revision !== expect || !this.active.includes(id))) return 'conflict';
+    if (this.mutant !== 'no-cas') {
+      if (record.revision !== expect.revision || !this.active.includes(id)) return 'conflict';
+      // Cells were written again outside of the rollout meanwhile: the budget of this step is not true any more.
+      if (this.generation !== expect.generation) return 'conflict';
+    }
     this.last = operation;
-    record.revision = expect + 1;
+    record.revision = expect.revision + 1;
     record.state = step.state;
     for (const stamp of step.stamps) record.stamps = { ...record.stamps, [stamp]: now };
     if (step.writes.length > 0) this.generation++;
