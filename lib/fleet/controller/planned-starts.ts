@@ -16,6 +16,8 @@ import {
 } from './options.js';
 import { QueueFactory } from './queues.js';
 
+const WAITING: ReadonlySet<string> = new Set(['delayed', 'waiting', 'prioritized']);
+
 interface PlannedJob {
   readonly plan: RolloutPlanOptions;
   readonly intent: Intent;
@@ -85,6 +87,8 @@ export class PlannedStarts {
 
   /** Takes one back. False: there is none of this id, or it has started. */
   async cancel(id: string): Promise<boolean> {
+    const job = await this.queue.getJob(id);
+    if (!job || !WAITING.has(await job.getState())) return false;
     return (await this.queue.remove(id)) === 1;
   }
 

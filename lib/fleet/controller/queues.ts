@@ -4,6 +4,7 @@
 // made anew by every controller.
 import type { Job, JobsOptions, Queue, QueueOptions, Worker, WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { AspiredError, messageOf } from '../../errors.js';
 import { loadIoredis } from '../store/redis/ioredis.js';
 import { type BullMq, loadBullMq } from './bullmq.js';
 import { within } from './within.js';
@@ -26,7 +27,7 @@ export class QueueFactory {
     private readonly fleet: string,
     private readonly onError: (error: unknown) => void,
   ) {
-    redis.on('error', onError);
+    redis.on('error', this.tell);
   }
 
   /** @throws AspiredError ERR_PEER_NOT_FOUND */
@@ -44,14 +45,14 @@ export class QueueFactory {
 
   /** After all queues and workers. What has no answer is given up. */
   close(): void {
-    this.redis.disconnect();
-    for (const connections of this.waiting.values()) for (const connection of connections) connection.disconnect();
+    endForGood(this.redis);
+    for (const connections of this.waiting.values()) for (const connection of connections) endForGood(connection);
     this.waiting.clear();
   }
 
   queue<T>(name: QueueName): Queue<T> {
     const queue = new this.bullmq.Queue<T>(name, this.common() as QueueOptions);
-    queue.on('error', this.onError);
+    queue.on('error', this.tell);
     return queue as Queue<T>;
   }
 
@@ -74,7 +75,7 @@ export class QueueFactory {
         ...this.common(),
         ...options,
       } as WorkerOptions);
-      worker.on('error', this.onError);
+      worker.on('error', this.tell);
       this.waiting.set(worker, made);
       return worker as Worker<T>;
     } finally {
@@ -84,8 +85,10 @@ export class QueueFactory {
 
   /** Closes a worker: after its jobs, or after a while without them. Never rejects. */
   async closeWorker(worker: Worker): Promise<void> {
-    await within(CLOSE_MS, worker.close());
-    for (const connection of this.waiting.get(worker) ?? []) connection.disconnect();
+    // close() waits for jobs too, but for ever while Redis is away, and cannot be told not to any more.
+    await within(CLOSE_MS, worker.pause());
+    await within(CLOSE_MS, worker.close(true));
+    for (const connection of this.waiting.get(worker) ?? []) endForGood(connection);
     this.waiting.delete(worker);
   }
 
@@ -104,9 +107,24 @@ export class QueueFactory {
     return new this.bullmq.UnrecoverableError(message);
   }
 
+  private readonly tell = (error: unknown): void => {
+    const message = `Queues: ${messageOf(error)}`;
+    // A lock is lost by a process that stood still: others do its jobs, and the store lets only one of them.
+    const code = /\block\b/i.test(message) ? 'ERR_ROLLOUT_CONFLICT' : 'ERR_STORE_UNAVAILABLE';
+    this.onError(new AspiredError(code, message, { cause: error }));
+  };
+
   private common(): Pick<QueueOptions, 'connection' | 'prefix'> {
     return { prefix: `{${this.fleet}}`, connection: this.redis };
   }
+}
+
+/** A worker that is being closed while Redis is away would have its connection made again, and again, for nobody. */
+function endForGood(connection: Redis): void {
+  connection.options.retryStrategy = () => null;
+  connection.on('error', () => {});
+  connection.on('connect', () => connection.disconnect());
+  connection.disconnect();
 }
 
 /** Retention of what went well and what did not. */

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { AspiredError } from '../../errors.js';
 import { reduce } from '../rollout/reduce.js';
-import { type Hold, MAX_WRITES, type RolloutPlan, type RolloutStep } from '../rollout/types.js';
+import { type Hold, MAX_WRITES, type RolloutPhase, type RolloutPlan, type RolloutStep } from '../rollout/types.js';
 import type { CommitAnswer, FleetStore, ModelRecord, RolloutRecord } from '../store/types.js';
 import { CellBook } from './cell-book.js';
 import type { FleetView } from './fleet-view.js';
@@ -117,7 +117,7 @@ export class RolloutTicker {
     this.options.onErrands(
       this.desk.errands({ rollout, plan: record.plan, stored: look.stored }, step.state, step.ask),
     );
-    await this.confirm(step);
+    await this.confirm(record.state.phase, step);
     if (step.state.phase === 'Ended') return this.forget(rollout, 'ended', record.model);
     return { outcome: 'committed', againInMs: 0, model: record.model, hold: step.state.hold };
   }
@@ -143,7 +143,8 @@ export class RolloutTicker {
       store.pendingVerbs(record.id),
       asksOthers ? store.gateResults(record.id) : new Map(),
       store.now(),
-      this.isConfirmed(),
+      // A way back waits for no replica.
+      state.phase === 'Rollback' || this.isConfirmed(),
     ]);
     if (model?.active !== record.id) return undefined;
     const cells = await this.cells.read(record.model, model.generation, plan.hosts);
@@ -165,17 +166,14 @@ export class RolloutTicker {
   }
 
   /** What must not be lost is waited for; that it is not there does not undo it. */
-  private async confirm({ state, verbs }: RolloutStep): Promise<void> {
-    const isMomentous = state.phase === 'Rollback' || state.phase === 'Ended' || (verbs?.answers.length ?? 0) > 0;
-    if (!isMomentous || (await this.isConfirmed())) return;
+  private async confirm(before: RolloutPhase, { state, verbs }: RolloutStep): Promise<void> {
+    const isEntered = state.phase !== before && (state.phase === 'Rollback' || state.phase === 'Ended');
+    if (!isEntered && (verbs?.answers.length ?? 0) === 0) return;
+    if (await this.isConfirmed()) return;
     const { minReplicas, onError } = this.options;
     const what = state.phase === 'Ended' ? `the end (${state.outcome})` : `a step of ${state.phase}`;
-    onError(
-      new AspiredError(
-        'ERR_STORE_UNCONFIRMED',
-        `${what} is written, but fewer than ${minReplicas} replicas confirmed it in time.`,
-      ),
-    );
+    const message = `Fewer than ${minReplicas} replicas confirmed ${what} in time: a failover could lose it.`;
+    onError(new AspiredError('ERR_STORE_UNCONFIRMED', message));
   }
 
   /**

@@ -1,0 +1,163 @@
+// What happens to Redis and to controllers, and what rollouts make of it. Alone: some of it is about time.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { QueueFactory } from '#lib/fleet/controller/queues.js';
+import { TickQueue } from '#lib/fleet/controller/tick-queue.js';
+import { RedisServer, withoutRedis } from '../../support/redis-server.js';
+import { MODEL, until, WHO } from './fleet.js';
+import { ControllerProcess, startFleet } from './redis-fleet.js';
+
+const skip = withoutRedis;
+
+test('Redis is killed and comes back with its data: the rollout goes on', { skip }, async (t) => {
+  const server = await RedisServer.start(t, { aof: true });
+  const fleet = await startFleet(t, server);
+  await fleet.control();
+  const { rollout } = await fleet.rollout({ bake: '500ms' });
+  await fleet.reaches(rollout, 'Bake', 0);
+  await server.kill();
+  await until(() => fleet.codes().includes('ERR_STORE_UNAVAILABLE'), 'the outage to be noticed');
+  await server.restart();
+  await fleet.ends(rollout, 'Promoted', 30_000);
+  await fleet.serves(2);
+});
+
+test('Redis stops for longer than leases and locks: nobody is taken for dead', { skip }, async (t) => {
+  const server = await RedisServer.start(t, { aof: true });
+  const fleet = await startFleet(t, server);
+  await fleet.control();
+  const { rollout } = await fleet.rollout({ bake: '500ms' });
+  await fleet.reaches(rollout, 'Bake', 0);
+  const stopped = performance.now();
+  server.pause();
+  await until(() => performance.now() - stopped > 6_500, 'the locks to end');
+  assert.equal(fleet.host(0).serves() === 2 || fleet.host(0).serves() === 1, true);
+  server.resume();
+  await fleet.ends(rollout, 'Promoted', 30_000);
+  await fleet.serves(2);
+});
+
+test('FLUSHALL in the middle of a rollout: refused, restored from the hosts, and on it goes', { skip }, async (t) => {
+  const server = await RedisServer.start(t, {});
+  const fleet = await startFleet(t, server);
+  await fleet.control();
+  await fleet.ends((await fleet.rollout({ version: 2 })).rollout, 'Promoted');
+  const lost = await fleet.rollout({ version: 3, bake: '10m' });
+  await fleet.reaches(lost.rollout, 'Bake', 0);
+  const served = fleet.hosts.map((host) => host.serves());
+  await server.command('FLUSHALL');
+  await until(() => fleet.codes().includes('ERR_STORE_EMPTY'), 'the loss to be noticed');
+  assert.deepEqual(
+    fleet.hosts.map((host) => host.serves()),
+    served,
+  );
+  await fleet.client.restoreFromHosts(WHO, { hosts: fleet.hosts.length });
+  await fleet.serves(2);
+  await fleet.ends(lost.rollout, 'StoreLost');
+  await fleet.ends((await fleet.rollout({ version: 4 })).rollout, 'Promoted');
+  await fleet.serves(4);
+});
+
+test('confirmation by a replica, and without one', { skip }, async (t) => {
+  const server = await RedisServer.start(t, { aof: true });
+  const replica = await RedisServer.start(t, { replicaOf: server });
+  const fleet = await startFleet(t, server, { minReplicas: 1 });
+  await until(async () => (await fleet.store.confirm(1, 100)) === 1, 'the replica to be up to date');
+  await fleet.control({ minReplicas: 1 });
+  const { rollout, replicated } = await fleet.rollout({ bake: '10m' });
+  assert.equal(replicated, 1);
+  await fleet.reaches(rollout, 'Bake', 0);
+  await until(async () => (await fleet.store.confirm(1, 100)) === 1, 'the replica to have it all');
+  await replica.stop();
+  await until(async () => (await fleet.get(rollout)).state.hold?.code === 'unconfirmed', 'the hold');
+  const { outcome, replicated: alone } = await fleet.client.abort(rollout, WHO);
+  assert.deepEqual([outcome, alone], ['applied', 0]);
+  await fleet.ends(rollout, 'Aborted');
+  await fleet.serves(1);
+});
+
+test('a controller that stopped for longer than its lock finds the work done, and does no harm', {
+  skip,
+}, async (t) => {
+  const server = await RedisServer.start(t);
+  const fleet = await startFleet(t, server);
+  const zombie = await ControllerProcess.start(t, server, fleet, 'zombie');
+  const { rollout } = await fleet.rollout({ bake: '2s', waves: [{ hosts: 1 }, { hosts: 1 }, { percent: 100 }] });
+  await until(() => zombie.ticks > 3, 'the zombie to tick');
+  const stopped = performance.now();
+  zombie.stop();
+  await fleet.control();
+  await fleet.client.promoteFull(rollout, WHO);
+  await fleet.ends(rollout, 'FastPromoted', 30_000);
+  await until(() => performance.now() - stopped > 5_500, 'its locks to end');
+  const { revision } = await fleet.get(rollout);
+  const ticks = zombie.ticks;
+  zombie.goOn();
+  const next = await fleet.rollout({ version: 3, bake: '500ms' });
+  await until(() => zombie.ticks > ticks, 'the zombie to tick again');
+  await fleet.ends(next.rollout, 'Promoted', 30_000);
+  assert.equal((await fleet.get(rollout)).revision, revision, 'what has ended is not touched');
+  for (const id of [rollout, next.rollout]) {
+    const trail = (await fleet.client.audit(MODEL, undefined, 1_000)).filter((entry) => entry.rollout === id);
+    const revisions = trail.flatMap((entry) => entry.revision ?? []);
+    assert.deepEqual(
+      revisions,
+      revisions.map((_, index) => index),
+    );
+  }
+  await fleet.serves(3);
+});
+
+test('a controller that is killed leaves its rollout to another one', { skip }, async (t) => {
+  const server = await RedisServer.start(t);
+  const fleet = await startFleet(t, server);
+  const first = await ControllerProcess.start(t, server, fleet, 'first');
+  const { rollout } = await fleet.rollout({ bake: '1s' });
+  await until(() => first.ticks > 3, 'it to tick');
+  first.kill();
+  await fleet.control();
+  await fleet.ends(rollout, 'Promoted', 30_000);
+  await fleet.serves(2);
+});
+
+test('a worker that stopped consuming is replaced', { skip }, async (t) => {
+  const server = await RedisServer.start(t);
+  const errors: unknown[] = [];
+  const factory = await QueueFactory.load('watched', server.url, (error) => void errors.push(error));
+  let ticks = 0;
+  const tick = async (): Promise<void> => {
+    ticks++;
+  };
+  const queue = new TickQueue({ factory, tick, concurrency: 1, onError: (error) => void errors.push(error) });
+  t.after(async () => {
+    await queue.close();
+    factory.close();
+  });
+  queue.add('r1');
+  await until(() => ticks === 1, 'a tick');
+  // It runs, by what it says, and takes nothing: as older releases did after an outage.
+  await queue.worker.pause();
+  const stuck = queue.worker;
+  queue.add('r2');
+  await until(async () => {
+    await queue.supervise();
+    return queue.replaced === 1;
+  }, 'the replacement');
+  assert.notEqual(queue.worker, stuck);
+  await until(() => ticks === 2, 'the tick that waited');
+  for (let i = 0; i < 10; i++) await queue.supervise();
+  assert.equal(queue.replaced, 1, 'one that has nothing to do is not replaced');
+  assert.deepEqual(errors, []);
+});
+
+test('a controller closes promptly while Redis is away', { skip }, async (t) => {
+  const server = await RedisServer.start(t);
+  const fleet = await startFleet(t, server, { hosts: 2 });
+  const controller = await fleet.control();
+  await fleet.rollout({ bake: '10m' });
+  server.pause();
+  const began = performance.now();
+  await controller.close();
+  assert.ok(performance.now() - began < 8_000);
+  server.resume();
+});
