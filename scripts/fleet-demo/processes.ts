@@ -20,12 +20,14 @@ export class Child {
   #asked = 0;
   #isMeantToEnd = false;
 
-  constructor(name: string, program: string, task: object) {
+  constructor(name: string, program: string, task: object, folder: string) {
     this.name = name;
     const path = fileURLToPath(new URL(program, import.meta.url));
     // 20 of them share the machine: each keeps its heap small.
     this.#process = fork(path, [JSON.stringify(task)], {
       execArgv: ['--max-old-space-size=128'],
+      // The library of ONNX Runtime leaves files of its own there.
+      env: { ...process.env, TMPDIR: folder },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     const keep = (chunk: Buffer): void => {
@@ -117,17 +119,20 @@ export class Child {
 
 /** All processes of the demonstration: none outlives it. */
 export class Processes {
+  readonly #folder: string;
   readonly #children = new Set<Child>();
   readonly #lastWords = (): void => {
     for (const child of this.#children) child.killNow();
   };
 
-  constructor() {
+  /** @param folder For their temporary files. */
+  constructor(folder: string) {
+    this.#folder = folder;
     process.on('exit', this.#lastWords);
   }
 
   start(name: string, program: string, task: object): Child {
-    const child = new Child(name, program, task);
+    const child = new Child(name, program, task, this.#folder);
     this.#children.add(child);
     void child.gone.then(() => this.#children.delete(child));
     return child;

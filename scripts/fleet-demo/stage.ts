@@ -25,8 +25,8 @@ export interface StageOptions {
 export class Stage {
   readonly hosts: Child[] = [];
   readonly controllers: Child[] = [];
-  readonly #processes = new Processes();
   readonly #folder = mkdtempSync(join(tmpdir(), 'aspired-fleet-'));
+  readonly #processes = new Processes(this.#folder);
   readonly #removeFolder = (): void => rmSync(this.#folder, { recursive: true, force: true });
   readonly #options: StageOptions;
   readonly #signal: AbortSignal;

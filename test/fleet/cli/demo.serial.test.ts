@@ -31,7 +31,7 @@ describe('npm run fleet:demo', { skip: withoutRedis }, () => {
     try {
       const file = join(folder, 'summary.json');
       // What it leaves behind it would leave in here.
-      const env = { ...process.env, TMPDIR: folder };
+      const env = { ...process.env, TMPDIR: folder, ASPIRED_TEST_MARK: folder };
       const child = spawn(process.execPath, [MAIN, '--json', file], {
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -64,7 +64,7 @@ describe('npm run fleet:demo', { skip: withoutRedis }, () => {
       }
       assert.match(stdout, /Promoted rev \d+: 20\/20 serving/);
       assert.deepEqual(await readdir(folder), ['summary.json']);
-      assert.deepEqual(await processesWith(`TMPDIR=${folder}`), []);
+      assert.deepEqual(await processesWith(`ASPIRED_TEST_MARK=${folder}`), []);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
@@ -73,7 +73,7 @@ describe('npm run fleet:demo', { skip: withoutRedis }, () => {
   it('leaves nothing behind when it is interrupted', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'aspired-fleet-demo-'));
     try {
-      const env = { ...process.env, TMPDIR: folder };
+      const env = { ...process.env, TMPDIR: folder, ASPIRED_TEST_MARK: folder };
       const child = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 });
       let said = '';
       child.stdout.setEncoding('utf8').on('data', (chunk) => {
@@ -84,7 +84,7 @@ describe('npm run fleet:demo', { skip: withoutRedis }, () => {
       const [code] = await once(child, 'close');
       assert.equal(code, 130, said);
       assert.deepEqual(await readdir(folder), []);
-      assert.deepEqual(await processesWith(`TMPDIR=${folder}`), []);
+      assert.deepEqual(await processesWith(`ASPIRED_TEST_MARK=${folder}`), []);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
