@@ -9,12 +9,14 @@ export { FleetClient, type VerbDone } from './controller/fleet-client.js';
 export { type ControllerStatus, FleetController } from './controller/fleet-controller.js';
 export type { IntentOptions } from './controller/intent.js';
 export type { HostView, RolloutView } from './controller/inventory.js';
+export type { Notification } from './controller/notifier.js';
 export type {
   FleetClientOptions,
   FleetConnectionOptions,
   FleetControllerOptions,
   StoreChoice,
 } from './controller/options.js';
+export { type PlannedStart, PlannedStarts } from './controller/planned-starts.js';
 export type { RestoreOptions } from './controller/restore.js';
 export { examine, type Finding } from './doctor.js';
 export type * from './gates/types.js';

@@ -56,6 +56,8 @@ export class FleetController {
   private readonly errands: Errands;
   private readonly repeaters: readonly Repeater[];
   private ticks = 0;
+  /** Whom it finds silent at first may have died long ago, or have been cut off together with it. */
+  private hasSwept = false;
   private registryAt = Number.NEGATIVE_INFINITY;
   private closing: Promise<void> | undefined;
 
@@ -178,6 +180,7 @@ export class FleetController {
 
   private async tick(rollout: string): Promise<Ticked> {
     if (this.loss.presence !== 'present') return { outcome: 'unchanged', againInMs: this.settings.tickIntervalMs };
+    if (!this.hasSwept) await this.sweep();
     const ticked = await this.ticker.tick(rollout);
     this.ticks++;
     this.loss.answered();
@@ -221,6 +224,8 @@ export class FleetController {
     }
     const changed = await this.view.sweep();
     this.loss.answered();
+    if (!this.hasSwept && this.view.isMostlySilent) this.loss.beginGrace();
+    this.hasSwept = true;
     if (changed.size === 0) return;
     for (const rollout of this.active.touchedBy(changed)) this.loop.wake(rollout);
   }

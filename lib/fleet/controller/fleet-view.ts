@@ -2,7 +2,7 @@
 // reports are read only where their sequence changed, and only of models that are in a rollout.
 import type { FleetStore, Lease } from '../store/types.js';
 import type { FleetHost, HostReport, ModelReport } from '../types.js';
-import { LeaseWatch } from './lease-watch.js';
+import { isMass, LeaseWatch } from './lease-watch.js';
 import type { HostPicture } from './observe.js';
 
 /** Reports that one call asks for. */
@@ -106,6 +106,12 @@ export class FleetView {
   /** All registered hosts. */
   get hosts(): readonly FleetHost[] {
     return [...this.known.values()].flatMap(({ host }) => (host ? [host] : []));
+  }
+
+  /** More hosts than can be believed to be dead have no lease. */
+  get isMostlySilent(): boolean {
+    const expected = [...this.known.values()].filter(({ host }) => host && !host.cordoned);
+    return isMass(expected.filter(({ lease }) => lease === undefined).length, expected.length);
   }
 
   isRegistered(id: string): boolean {

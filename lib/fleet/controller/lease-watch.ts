@@ -6,6 +6,11 @@ const MASS_SHARE = 0.2;
 /** Fewer are believed whatever the share: a fleet of three may lose one. */
 const MASS_MINIMUM = 3;
 
+/** Whether so many of so many say more about the store than about the hosts. */
+export function isMass(count: number, of: number): boolean {
+  return count >= MASS_MINIMUM && count > MASS_SHARE * of;
+}
+
 /** What the leases say of one host that takes part (cordoned hosts do not). */
 export interface LeaseSeen {
   readonly host: string;
@@ -66,8 +71,7 @@ export class LeaseWatch {
     for (const [host, at] of this.lost) {
       if (now - at > this.windowMs && !this.heldHosts.has(host)) this.lost.delete(host);
     }
-    const isMany = (count: number): boolean =>
-      count >= MASS_MINIMUM && count > MASS_SHARE * (this.alive.size + this.lost.size);
+    const isMany = (count: number): boolean => isMass(count, this.alive.size + this.lost.size);
     if (isMany(this.lost.size)) for (const host of this.lost.keys()) this.heldHosts.add(host);
     else if (this.heldHosts.size > 0 && !isMany(this.heldHosts.size)) {
       // Enough are back: the rest did die.

@@ -38,6 +38,11 @@ export class StoreLoss {
   readonly grace = (): 'observation-grace' | undefined =>
     this.watch.graceLeft(this.options.clock()) > 0 ? 'observation-grace' : undefined;
 
+  /** Observation grace, from now. */
+  beginGrace(): void {
+    this.watch.beginGrace(this.options.clock());
+  }
+
   /** The store answered something. */
   answered(): void {
     if (this.watch.answered(this.options.clock())) this.suspect(false);

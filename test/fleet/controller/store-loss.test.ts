@@ -39,6 +39,18 @@ test('many leases that end at once are held, and not believed', async (t) => {
   await fleet.serves(1);
 });
 
+test('a controller that starts and finds most hosts silent waits before it concludes anything', async (t) => {
+  const fleet = await Fleet.start(t, { hosts: 4 });
+  await Promise.all(fleet.hosts.slice(1).map((host) => host.stop()));
+  const { rollout } = await fleet.rollout({ waves: [{ percent: 100 }], minAlive: 1 });
+  const controller = await fleet.control({ heartbeatIntervalMs: 60_000 });
+  await until(() => controller.status().active.get(rollout)?.code === 'observation-grace', 'the grace');
+  assert.deepEqual(
+    fleet.hosts.map((host) => host.serves()),
+    [1, 1, 1, 1],
+  );
+});
+
 test('an empty store is refused, and rebuilt from the hosts; the rollout that it lost is closed', async (t) => {
   const fleet = await Fleet.start(t);
   await fleet.control();
