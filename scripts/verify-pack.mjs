@@ -16,7 +16,8 @@ import { pathToFileURL } from 'node:url';
 import { step } from './support/progress.mjs';
 import { Failure, main, npmCommand, root, run, which } from './support/run.mjs';
 
-const PACKED_LIMIT = 1.5 * 1024 * 1024;
+// It is 1.6 MiB with the fleet.
+const PACKED_LIMIT = 2 * 1024 * 1024;
 const UNPACKED_LIMIT = 6 * 1024 * 1024;
 const FORBIDDEN = /(^|\/)(binding\.gyp|\.aspired-stamp|[^/]*\.tsbuildinfo|node_modules|test|dist-test|build)(\/|$)/;
 const REQUIRED = [
