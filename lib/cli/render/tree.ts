@@ -180,13 +180,18 @@ function lastNode(view: RolloutView): Node {
   if (state.phase === 'Ended') return leaf(rolloutGlyph(state), plain(` ${endLine(state, plan)}`));
   const { hold, rollback } = state;
   const parts: string[] = [];
-  if (rollback) parts.push(`going back: ${rollback.reason}`);
+  if (rollback) parts.push(`going back: ${clause(rollback.reason)}`);
   if (state.phase === 'Bake') parts.push(`bake ${shortTime(stamps.phaseAt + plan.bakeMs - view.now)} left`);
   // The countdown says it already.
-  if (hold && !(hold.code === 'bake' && state.phase === 'Bake')) parts.push(hold.message + untilText(view));
+  if (hold && !(hold.code === 'bake' && state.phase === 'Bake')) parts.push(clause(hold.message) + untilText(view));
   if (hold && hold.hosts.length > 0) parts.push(hostsText(hold.hosts, hold.hostCount));
   const text = parts.length > 0 ? parts.join('; ') : 'nothing, the next step is due';
   return leaf(state.paused || state.phase === 'Frozen' ? STOPPED : BUSY, plain(` waits for: ${text}`));
+}
+
+/** A sentence that others follow on the same line. */
+function clause(sentence: string): string {
+  return sentence.replace(/\.$/, '');
 }
 
 function untilText({ record: { state }, now }: RolloutView): string {
@@ -202,6 +207,6 @@ function hostsText(hosts: readonly string[], count: number): string {
 
 function endLine(state: RolloutState, plan: RolloutPlan): string {
   const { outcome, rollback } = state;
-  if (rollback) return `${rollback.reason}${rollback.tombstone ? `; v${plan.version} is tombstoned` : ''}`;
+  if (rollback) return `${clause(rollback.reason)}${rollback.tombstone ? `; v${plan.version} is tombstoned` : ''}`;
   return outcome === 'FastPromoted' ? 'promoted in full, without waiting for its gates' : `v${plan.version} is stable`;
 }

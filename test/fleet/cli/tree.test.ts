@@ -65,7 +65,7 @@ ranker-7  ranker v42 → v43  ◌ WaitReady  wave 3/3 (100 %)  rev 57
 │     └─ ✖ b3  ERR_MODEL_INVALID: no model [2J in it
 ├─ ◷ gate load  not judged in this wave yet
 ├─ ◷ gate traffic  not judged in this wave yet
-└─ ◌ waits for: 2 of 3 hosts have version 43. (at least 8s more); b3
+└─ ◌ waits for: 2 of 3 hosts have version 43 (at least 8s more); b3
 `),
     );
   });
@@ -102,7 +102,7 @@ ranker-7  ranker v42 → v43  ✖ Rollback  wave 2/3 (50 %)  rev 57
     assert.equal(lines[0], 'ranker-7  ranker v42 → v43  ✔ Promoted  rev 57');
     assert.equal(lines[1], '│  ████████████████████ 6/6 hosts serve it  took 1m30s  by ci: weekly model');
     assert.equal(lines.at(-1), '└─ ✔ v43 is stable');
-    const rollback = { outcome: 'RolledBack' as const, reason: 'gate load failed', tombstone: true };
+    const rollback = { outcome: 'RolledBack' as const, reason: 'gate load failed.', tombstone: true };
     const bad = recordOf({ stamps, state: stateOf({ phase: 'Ended', outcome: 'RolledBack', rollback }) });
     assert.equal(
       text(viewOf(['back', 'back', 'waiting', 'waiting', 'waiting', 'waiting'], { record: bad }))
