@@ -107,6 +107,7 @@ function runTrial({ suite, variant }: Entry, options: TrialOptions, program: str
     }, DEADLINE_MS);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-4000);
+      if (process.env.ASPIRED_BENCH_VERBOSE) process.stderr.write(text);
     });
     child.on('message', (message) => {
       answer = message as TrialAnswer;

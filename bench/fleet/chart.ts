@@ -34,6 +34,7 @@ export function toSvg(title: string, charts: readonly Chart[], note: string): st
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${2 * WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
+    `<title>${escaped(title)}</title>`,
     `<rect width="${2 * WIDTH}" height="${height}" fill="#ffffff"/>`,
     text(20, 26, title, 'font-size="16" font-weight="bold"'),
     ...parts,
@@ -95,6 +96,9 @@ function label(value: number): string {
 }
 
 function text(x: number, y: number, content: string, attributes = ''): string {
-  const safe = content.replace(/&/g, '&amp;').replace(/</g, '&lt;');
-  return `<text x="${x}" y="${y}" ${attributes}>${safe}</text>`;
+  return `<text x="${x}" y="${y}" ${attributes}>${escaped(content)}</text>`;
+}
+
+function escaped(content: string): string {
+  return content.replace(/&/g, '&amp;').replace(/</g, '&lt;');
 }

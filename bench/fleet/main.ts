@@ -1,8 +1,9 @@
 // npm run bench:fleet -- [--suite NAME,NAME] [--variant TEXT] [--trials N] [--quick] [--json FILE] [--svg FILE] [--list]
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { redisServerPath } from '../../test/support/redis-server.js';
@@ -14,6 +15,7 @@ import { growthChart } from './growth-chart.js';
 import { suites } from './suites/index.js';
 
 const TRIAL = fileURLToPath(new URL('./trial.js', import.meta.url));
+const DRAWING = fileURLToPath(new URL('../../../.cache/fleet-growth.svg', import.meta.url));
 const USAGE = `Usage: npm run bench:fleet -- [options]
 
   --suite NAME,NAME  only these suites: ${suites.map(({ name }) => name).join(', ')}
@@ -21,7 +23,7 @@ const USAGE = `Usage: npm run bench:fleet -- [options]
   --trials N         trials of each variant, each in processes of its own (default 3; 1 with --quick)
   --quick            small fleets and short waits, for continuous integration
   --json FILE        write the results, with every trial, to FILE
-  --svg FILE         draw the growth to FILE; needs the suite growth, and takes the suite rollout as well
+  --svg FILE         draw the suite growth, and rollout beside it, to FILE (default .cache/fleet-growth.svg)
   --list             print suites and variants, and run nothing
 
 Each trial starts a redis-server of its own on the loopback device. The results are printed as Markdown on standard output, the
@@ -36,7 +38,7 @@ function readArguments() {
       trials: { type: 'string' },
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
-      svg: { type: 'string' },
+      svg: { type: 'string', default: DRAWING },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -92,10 +94,12 @@ async function main(): Promise<number> {
   );
   process.stdout.write(`${markdown}\n`);
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
-  const drawing = svg === undefined ? undefined : growthChart(report);
-  if (svg !== undefined && drawing !== undefined) writeFileSync(svg, drawing);
-  if (svg !== undefined && drawing === undefined)
-    process.stderr.write('Nothing to draw: two sizes of growth are needed.\n');
+  const drawing = growthChart(report);
+  if (drawing !== undefined) {
+    mkdirSync(dirname(svg), { recursive: true });
+    writeFileSync(svg, drawing);
+    process.stderr.write(`${svg}\n`);
+  }
   for (const { suite, variant, failures } of results) {
     for (const failure of new Set(failures)) process.stderr.write(`${suite}: ${variant} failed: ${failure}\n`);
   }
