@@ -272,6 +272,16 @@ test('I12: a bake that is too short, by the clock of the store and by what hosts
   assert.match(found('I12', started(1), ...told(500, 'b', 2, [10, 20])).join(), /before any of the wave before served/);
 });
 
+test('requests: some are refused where the model is there', () => {
+  const sum = (t: number, refused: number): Timed => [
+    t,
+    { e: 'requests', host: 'a', model: 'm', answered: 5, failed: 0, refused },
+  ];
+  const all = [...boots, has(1, 'a', [10]), sum(2, 0)];
+  assert.deepEqual(found('requests', ...all, sum(3, 0), has(4, 'a', []), sum(5, 7), has(6, 'a', [20]), sum(7, 1)), []);
+  assert.match(found('requests', ...all, sum(3, 2)).join(), /a has m, and refused 2 requests/);
+});
+
 test('gates: a poisoned version that becomes stable by itself', () => {
   const poisoned = started(1, 'r', 21);
   assert.match(found('gates', poisoned, ended(5, 'Promoted')).join(), /poisoned version 21/);

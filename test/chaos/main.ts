@@ -23,7 +23,9 @@ async function run(options: ChaosOptions): Promise<number> {
   const begin = performance.now();
   const failed: number[] = [];
   let count = 0;
-  for (; count < options.seeds && performance.now() - begin < options.minutes * 60_000; count++) {
+  // A mutant need not be caught twice.
+  const isOver = (): boolean => options.mutant !== undefined && failed.length > 0;
+  for (; count < options.seeds && performance.now() - begin < options.minutes * 60_000 && !isOver(); count++) {
     const seed = options.seed + count;
     if ((await one(seed, options)).violations.length > 0) failed.push(seed);
   }

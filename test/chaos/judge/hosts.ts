@@ -126,6 +126,29 @@ export const memory: Checker = (history) => {
   return found;
 };
 
+/** No request is refused by a host that has the model, whatever is switched or away. */
+export const requests: Checker = (history) => {
+  const found: Violation[] = [];
+  /** By host and model: it was without the model at some time since the last sum. */
+  const lacked = new Map<string, boolean>();
+  const has = new Map<string, boolean>();
+  for (const event of history.events) {
+    if (event.e === 'available') {
+      const key = `${event.host} ${event.model}`;
+      has.set(key, event.versions.length > 0);
+      if (event.versions.length === 0 || !lacked.has(key)) lacked.set(key, true);
+    }
+    if (event.e !== 'requests') continue;
+    const { t, host, model, refused } = event;
+    const key = `${host} ${model}`;
+    if (refused > 0 && lacked.get(key) === false) {
+      found.push({ invariant: 'requests', t, message: `${host} has ${model}, and refused ${refused} requests` });
+    }
+    lacked.set(key, has.get(key) !== true);
+  }
+  return found;
+};
+
 /** I11: in the end every host has what it is to have. */
 export const convergence: Checker = (history) => {
   const final = eventsOf(history, 'final').at(-1);

@@ -1,6 +1,6 @@
 // All that must hold of a run. Each checker is a pure function of the history.
 import type { History, Violation } from '../history/events.js';
-import { availability, convergence, generations, memory, unloads } from './hosts.js';
+import { availability, convergence, generations, memory, requests, unloads } from './hosts.js';
 import { bakes, endings, gates, oneActive, tombstones } from './rollouts.js';
 import type { Checker } from './timeline.js';
 import { audit, calls, verbs } from './trail.js';
@@ -22,6 +22,7 @@ export const INVARIANTS = {
   I10: { says: 'one answer of a webhook counts', check: calls },
   I11: { says: 'in the end hosts have what they are to have', check: convergence },
   I12: { says: 'no bake is too short', check: bakes },
+  requests: { says: 'no host refuses a request for what it has', check: requests },
   gates: { says: 'no poisoned version becomes stable by itself', check: gates },
 } as const satisfies Readonly<Record<string, { readonly says: string; readonly check: Checker }>>;
 
