@@ -67,12 +67,17 @@ function atMost({ counts, requests }: MetricsSnapshot, needed: number): number {
   return bound;
 }
 
-/** What p99 is at least: the highest edge of a bucket that surely more than 1 % exceed. */
+/**
+ * What p99 is at least: the highest edge of a bucket that surely more than 1 % exceed. Requests faster than the first bucket
+ * can tell count as long as it can: else a version of microseconds would be infinitely slower than its control group.
+ */
 function atLeast({ counts, requests }: MetricsSnapshot, needed: number): number {
   let above = 0;
   for (let bucket = counts.length - 1; bucket >= 0; bucket--) {
     above += counts[bucket] as number;
-    if (above > SHARE * requests && ofShare(above, requests, ABOVE) >= needed) return bucketBounds(bucket).low;
+    if (above > SHARE * requests && ofShare(above, requests, ABOVE) >= needed) {
+      return Math.max(bucketBounds(bucket).low, bucketBounds(0).high);
+    }
   }
   return 0;
 }

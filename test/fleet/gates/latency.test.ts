@@ -54,6 +54,12 @@ test('a p99 at the limit is neither failed nor passed by looking often', (t) => 
   assert.ok(passed <= 0.05, `${passed * 100} % passed`);
 });
 
+test('requests faster than the finest bucket are as fast as each other, and can pass', () => {
+  const fast = counted(5_000, 0, 0.0005);
+  assert.equal(isFast([{ current: fast, control: fast }]), true);
+  assert.equal(isFast([{ current: counted(5_000, 0, 0.01), control: fast }]), false);
+});
+
 test('what a small control group does not know of its own p99 is held against nobody', (t) => {
   const run: Run = { ratio: FACTOR, share: 0.05, requests: 8_000 };
   const alarms = shareOf(repeat(60, 7, run, isSlow));
