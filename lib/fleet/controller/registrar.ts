@@ -1,10 +1,15 @@
 // Hosts that ask to join, and models that hosts should have by now: what no rollout sees to.
 import { randomUUID } from 'node:crypto';
+import { count } from '../rollout/text.js';
 import { MAX_WRITES } from '../rollout/types.js';
 import type { FleetStore, ModelRecord } from '../store/types.js';
-import type { DesiredCell } from '../types.js';
+import type { DesiredCell, FleetHost } from '../types.js';
 import { decoded } from './cell-book.js';
+import { crampedCells, type Tenant } from './cramped.js';
 import type { FleetView } from './fleet-view.js';
+
+/** Reports that one call asks for. */
+const REPORT_CHUNK = 500;
 
 /** See the top of the file. */
 export class Registrar {
@@ -53,11 +58,46 @@ export class Registrar {
   async settleNext(): Promise<void> {
     const models = await this.store.models();
     const model = models[this.nextModel++ % Math.max(1, models.length)];
-    if (model !== undefined)
-      await this.settle(
-        model,
-        this.view.hosts.map(({ info }) => info.id),
-      );
+    if (model === undefined) return;
+    await this.settle(
+      model,
+      this.view.hosts.map(({ info }) => info.id),
+    );
+    await this.makeRoom(model);
+  }
+
+  /** See cramped.ts. Rollouts see to their own hosts. */
+  private async makeRoom(name: string): Promise<void> {
+    const { store, view } = this;
+    const model = await store.model(name);
+    if (model?.stable === undefined || model.active !== undefined) return;
+    const hosts = view.hosts.filter(({ info }) => view.isRegistered(info.id));
+    if (!hosts.some(({ info }) => info.capacityBytes > 0)) return;
+    const ids = hosts.map(({ info }) => info.id);
+    const [cells, leases] = [await store.readCells(name, ids), await store.readLeases(ids)];
+    const tenants: Tenant[] = [];
+    for (let from = 0; from < ids.length; from += REPORT_CHUNK) {
+      const reports = await store.readReports(ids.slice(from, from + REPORT_CHUNK), [name]);
+      for (const [offset, report] of reports.entries()) {
+        const index = from + offset;
+        const lives = report && leases[index]?.bootId === report.status.bootId;
+        tenants.push({
+          host: hosts[index] as FleetHost,
+          cell: decoded(cells[index]),
+          report: lives ? report : undefined,
+        });
+      }
+    }
+    const writes = [...crampedCells(name, model.stable, tenants)].map(([place, cell]) => ({ place, cell }));
+    if (writes.length === 0) return;
+    await store.assertCells({
+      ...{ model: name, expectGeneration: model.generation, hosts: ids, writes: writes.slice(0, MAX_WRITES) },
+      intent: {
+        actor: 'controller',
+        reason: `${count(writes.length, 'host')} without room for version ${model.stable} beside another one`,
+        operation: randomUUID(),
+      },
+    });
   }
 
   /**
