@@ -61,9 +61,11 @@ const olderSnapshot: Inject = (scene, { forMs }, say) =>
     await world.redis.restoreSnapshot(() => world.recorder.note({ e: 'lost-writes', since }));
   });
 
-const emptied: Inject = ({ server, world }, { forMs }, say) =>
+const emptied: Inject = ({ server, world, operator }, { forMs, variant }, say) =>
   server.take(async () => {
-    say('FLUSHALL, restored from the hosts');
+    say(`FLUSHALL, restored from the hosts${variant ? '; no rollout after it' : ''}`);
+    // The next rollout would hide what the restoring left undone.
+    if (variant) operator.stop();
     await world.redis.main.command('FLUSHALL');
     world.recorder.note({ e: 'lost-writes' });
     await sleep(forMs);

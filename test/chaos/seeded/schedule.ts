@@ -42,7 +42,7 @@ export interface Fault {
   readonly phase: string;
   /** F7. */
   readonly conduct: Conduct;
-  /** F8: the replica; F18: all documents, not that of one host; F19: after a promote of all waves. */
+  /** F8: the replica; F18: all documents, not that of one host; F11: no rollout after it; F19: after a promote of all waves. */
   readonly variant: boolean;
 }
 
