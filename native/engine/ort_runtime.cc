@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -15,6 +16,18 @@
 
 namespace aspired {
 namespace {
+
+// From 1.30 on the library sends events about its use to its maker, and leaves
+// files in the folder for temporary ones, unless this is set when its first
+// environment is made. A value that is there is the user's, and stays. Not
+// thread-safe against getenv() of others, which is why it is done once, before
+// the library is in the process.
+void DisableTelemetry() {
+#ifndef _WIN32
+  static const int done = setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+  (void)done;
+#endif
+}
 
 constexpr char kInstallHint[] =
     "Install it with: npm install onnxruntime-node --ignore-scripts (its "
@@ -82,6 +95,7 @@ Status OrtRuntime::Load(const std::string& path, const OrtRuntime** out) {
 
 Status OrtRuntime::Open(const std::string& path,
                         std::unique_ptr<OrtRuntime>* out) {
+  DisableTelemetry();
   std::string error;
   DynamicLibrary library(path, &error);
   if (!library.is_open()) {
