@@ -227,12 +227,13 @@ export class RolloutTicker {
   }
 }
 
-function commitOf({ record, observed }: Look, step: RolloutStep): Parameters<FleetStore['commit']>[0] {
+function commitOf({ record, model, observed }: Look, step: RolloutStep): Parameters<FleetStore['commit']>[0] {
   if (!step.audit) throw new AspiredError('ERR_INTERNAL', `A step of rollout ${record.id} has no line for the audit.`);
   return {
     rollout: record.id,
     model: record.model,
     expectRevision: record.revision,
+    expectGeneration: model.generation,
     operation: randomUUID(),
     state: step.state,
     stamps: step.stamps,

@@ -123,7 +123,9 @@ export function commit(fleet: SharedMemory, change: Commit): CommitAnswer {
   const at = fleet.now();
   const before = rollout.operations.get(change.operation) as CommitAnswer | undefined;
   if (before) return { ...before, outcome: 'duplicate' };
-  if (rollout.revision !== change.expectRevision || model.active !== change.rollout) {
+  const { expectGeneration = model.generation } = change;
+  const isExpected = rollout.revision === change.expectRevision && model.generation === expectGeneration;
+  if (!isExpected || model.active !== change.rollout) {
     return { outcome: 'conflict', revision: rollout.revision, generation: model.generation, at };
   }
   if (writes.length > 0) model.generation = Math.max(model.generation, change.generationAbove ?? 0) + 1;

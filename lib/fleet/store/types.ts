@@ -133,6 +133,11 @@ export interface Commit {
   readonly rollout: string;
   readonly model: string;
   readonly expectRevision: number;
+  /**
+   * Of the model, as it was read before the cells that this step goes by. assertCells() writes cells without a new revision:
+   * a step that has not seen them would give the same maxUnavailable away twice. @default any
+   */
+  readonly expectGeneration?: number;
   readonly operation: string;
   readonly state: RolloutState;
   readonly stamps: readonly RolloutStamp[];
@@ -158,7 +163,7 @@ export interface Commit {
 }
 
 export interface CommitAnswer {
-  /** 'conflict': the revision is another one, or the rollout is not the model's active one; nothing was written. */
+  /** 'conflict': the revision or the generation is another one, or the rollout is not the model's active one; nothing was written. */
   readonly outcome: 'committed' | 'duplicate' | 'conflict';
   /** Of the rollout; 0 from assertCells(). In a conflict what is stored, else what this operation led to. */
   readonly revision: number;

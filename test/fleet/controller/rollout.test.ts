@@ -1,8 +1,9 @@
 // Rollouts from end to end, over the store in memory: agents, managers and controllers are the real ones.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { assertCells } from '#lib/fleet/store/memory-commit.js';
 import { coded } from '../../support/manager.js';
-import { Fleet, MODEL } from './fleet.js';
+import { Fleet, MODEL, WHO } from './fleet.js';
 
 test('a good version comes to all hosts, wave by wave, and becomes stable', async (t) => {
   const fleet = await Fleet.start(t, { hosts: 4, zones: 2 });
@@ -82,6 +83,29 @@ test('two controllers at once make one rollout of it: every revision is committe
   );
   assert.ok(a.status().ticks > 0 && b.status().ticks > 0, 'both ticked');
   assert.deepEqual(fleet.codes(), []);
+});
+
+test('a step that has not seen cells which were written meanwhile is decided anew', async (t) => {
+  const fleet = await Fleet.start(t);
+  const { memory } = fleet;
+  const revisions: number[] = [];
+  let id = '';
+  memory.fault = (method) => {
+    if (method !== 'commit') return undefined;
+    revisions.push(memory.data.rollouts.get(id)?.revision ?? -1);
+    if (revisions.length > 1) return undefined;
+    // Just before the first commit arrives.
+    const expectGeneration = memory.data.models.get(MODEL)?.generation ?? 0;
+    const writes = [{ place: 0, cell: { versions: [1], primary: 1 } }];
+    const intent = { ...WHO, operation: 'between' };
+    assertCells(memory, { model: MODEL, expectGeneration, hosts: ['h3'], writes, intent });
+    return undefined;
+  };
+  ({ rollout: id } = await fleet.rollout());
+  await fleet.control();
+  await fleet.ends(id, 'Promoted');
+  assert.deepEqual(revisions.slice(0, 3), [0, 0, 1], 'the first commit changed nothing');
+  await fleet.serves(2);
 });
 
 test('a controller that is closed leaves the rollout to the next one', async (t) => {

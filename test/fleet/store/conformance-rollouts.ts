@@ -134,6 +134,22 @@ export function commitTests(it: It): void {
     assert.deepEqual(after, before);
   });
 
+  it('a commit that has not seen the cells of another one changes nothing', async (store) => {
+    await withHosts(store, 'a');
+    await store.startRollout(start('r', 'm', ['a']));
+    const step = (revision: number, expectGeneration: number) =>
+      store.commit(commit('r', 'm', revision, { hosts: ['a'], writes: [write(0, 43)], expectGeneration }));
+    assert.equal((await step(0, 0)).outcome, 'committed', 'a model without cells has generation 0');
+    const cells = { model: 'm', expectGeneration: 1, hosts: ['a'], writes: [write(0, 42)] };
+    await store.assertCells({ ...cells, intent: intent() });
+    const before = [await store.rollout('r'), await store.readDesired('a'), await store.audit('m')];
+    const { outcome, revision, generation } = await step(1, 1);
+    assert.deepEqual([outcome, revision, generation], ['conflict', 1, 2]);
+    assert.deepEqual([await store.rollout('r'), await store.readDesired('a'), await store.audit('m')], before);
+    const again = await step(1, 2);
+    assert.deepEqual([again.outcome, again.revision, again.generation], ['committed', 2, 3]);
+  });
+
   it('a rollout that is not active any more commits nothing', async (store) => {
     await withHosts(store, 'a');
     await store.startRollout(start('r1', 'm', ['a']));

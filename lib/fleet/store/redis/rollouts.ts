@@ -128,6 +128,7 @@ export class RedisRollouts {
     const { stable, tombstone, unTombstone, release } = modelChange;
     const header = {
       ...{ id: rollout, model, operation: checkOperation(commit.operation), expect: String(commit.expectRevision) },
+      expectGeneration: text(commit.expectGeneration),
       ...{
         state: JSON.stringify(commit.state),
         stamps: commit.stamps,

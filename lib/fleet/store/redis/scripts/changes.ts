@@ -87,7 +87,8 @@ local before = recall(ops, header.operation)
 if before then return {'duplicate', string.match(before, '^(%d+) (%d+) (%d+)$')} end
 local generation, active, tombstones = unpack(redis.call('HMGET', KEYS[3], 'gen', 'active', 'tombstones'))
 local at = now()
-if rev ~= header.expect or active ~= header.id then return {'conflict', rev, generation or '0', at} end
+local same = rev == header.expect and (generation or '0') == (header.expectGeneration or generation or '0')
+if not same or active ~= header.id then return {'conflict', rev, generation or '0', at} end
 if #KEYS >= 8 then
   generation = above(generation, header.above)
   redis.call('HSET', KEYS[3], 'gen', generation)
