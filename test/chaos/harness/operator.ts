@@ -12,6 +12,8 @@ import type { World } from './world.js';
 
 const LOOK_MS = 60;
 const RETRY_MS = 100;
+/** A rollout that the store does not know for as long is not going to come back. */
+const GONE_MS = 5_000;
 /** A verb that the store did not take for as long is given up. */
 const PATIENCE_MS = 25_000;
 
@@ -120,8 +122,9 @@ export class Operator {
         const record = await store.rolloutState(rolling.id);
         if (record) this.#seen(rolling, record);
         missing = record || !(await store.meta()) ? 0 : missing + 1;
-        // It was started after a snapshot that came back: once could be between two commands.
-        if (missing > 20) {
+        // It was started after a snapshot that came back. What was active in a store that was emptied is closed by the
+        // controllers, some heartbeats after it was restored.
+        if (missing * LOOK_MS > GONE_MS) {
           recorder.note({ e: 'ended', rollout: rolling.id, outcome: 'unknown to the store' });
           rolling.ended = true;
         }

@@ -3,6 +3,9 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { RedisServer } from '../../support/redis-server.js';
 import type { Guard } from './guard.js';
+import { within } from './waits.js';
+
+const REWRITE_MS = 10_000;
 
 /**
  * A process that is killed leaves what it wrote to the kernel, however often that is asked to write it to a disk. Asked by
@@ -43,6 +46,12 @@ export class RedisPair {
     rmSync(join(this.main.folder, 'appendonlydir'), { recursive: true, force: true });
     await this.main.restart({ aof: false });
     await this.main.command('CONFIG', 'SET', 'appendonly', 'yes');
+    // Until it is written once as a whole, the file is not what a restart would need.
+    const isWritten = async (): Promise<boolean> => {
+      const { aof_rewrite_in_progress, aof_rewrite_scheduled } = await this.main.info('persistence');
+      return aof_rewrite_in_progress === '0' && aof_rewrite_scheduled === '0';
+    };
+    if (!(await within(REWRITE_MS, isWritten))) throw new Error('The append-only file was not written.');
   }
 
   /** Killed, and started again with its append-only file. */

@@ -17,6 +17,7 @@ export const oneActive: Checker = (history) => {
           message: `${rollout} goes on after ${current} has begun; both are of ${model}`,
         });
       }
+      over.delete(rollout);
       if (current !== undefined && current !== rollout) over.add(current);
       current = rollout;
     }
