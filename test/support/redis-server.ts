@@ -25,8 +25,10 @@ export interface Owner {
   after(end: () => Promise<void>): void;
 }
 
-// The shell holds the server: it ends it when its own input ends, which it does with the process of the test.
-const KEEPER = '"$@" </dev/null >/dev/null 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null; wait $!';
+// The shell holds the server: it ends it when its own input ends, which it does with the process of the test. A signal to all
+// of the group (a terminal is closed) ends `cat`, and not the shell: the server ignores SIGHUP and would outlive it.
+const KEEPER =
+  'trap : HUP INT TERM; "$@" </dev/null >/dev/null 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null; wait $!';
 
 /** The program; undefined when there is none. */
 export function redisServerPath(): string | undefined {

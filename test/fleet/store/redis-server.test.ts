@@ -60,23 +60,30 @@ test('a replica follows its master and takes no writes', { skip }, async (t) => 
   assert.equal((await replica.info('replication')).role, 'slave');
 });
 
-test('a server does not outlive a process that is killed', { skip }, async () => {
-  const program = `
-    import { RedisServer } from ${JSON.stringify(new URL('../../support/redis-server.js', import.meta.url).href)};
-    const server = await RedisServer.start({ after() {} });
-    console.log(JSON.stringify([server.pid, server.folder]));
-    setInterval(() => {}, 1000);
-  `;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+const PROGRAM = `
+  import { RedisServer } from ${JSON.stringify(new URL('../../support/redis-server.js', import.meta.url).href)};
+  const server = await RedisServer.start({ after() {} });
+  console.log(JSON.stringify([server.pid, server.folder]));
+  setInterval(() => {}, 1000);
+`;
+
+for (const [how, end] of [
+  ['that is killed', (pid: number) => process.kill(pid, 'SIGKILL')],
+  ['whose terminal is closed', (pid: number) => process.kill(-pid, 'SIGHUP')],
+] as const) {
+  test(`a server does not outlive a process ${how}`, { skip }, async () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', PROGRAM], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true, // a group of its own
+    });
+    const line = await deadline(
+      new Promise<string>((resolve) => child.stdout.once('data', (chunk) => resolve(String(chunk)))),
+      'the server of the child',
+    );
+    const [pid, folder] = JSON.parse(line) as [number, string];
+    assert.ok(isAlive(pid));
+    end(child.pid as number);
+    await gone(pid);
+    rmSync(folder, { recursive: true, force: true });
   });
-  const line = await deadline(
-    new Promise<string>((resolve) => child.stdout.once('data', (chunk) => resolve(String(chunk)))),
-    'the server of the child',
-  );
-  const [pid, folder] = JSON.parse(line) as [number, string];
-  assert.ok(isAlive(pid));
-  child.kill('SIGKILL');
-  await gone(pid);
-  rmSync(folder, { recursive: true, force: true });
-});
+}
