@@ -52,7 +52,7 @@ async function main(): Promise<number> {
     return 2;
   }
   // Their default leaves without a word to the processes; the guard sees to those, and to the folders.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
   return run(options);
 }
 
