@@ -5,14 +5,15 @@ import type { CellWrite, PendingVerb, RolloutVerb } from '../rollout/types.js';
 import { MAX_WRITES } from '../rollout/types.js';
 import type { Intent } from '../types.js';
 import { type ModelData, type RolloutData, remember, type SharedMemory } from './memory-fleet.js';
-import type {
-  AuditEntry,
-  Commit,
-  CommitAnswer,
-  FleetStore,
-  RolloutRecord,
-  RolloutStart,
-  StartAnswer,
+import {
+  type AuditEntry,
+  type Commit,
+  type CommitAnswer,
+  type FleetStore,
+  GENERATION_JUMP,
+  type RolloutRecord,
+  type RolloutStart,
+  type StartAnswer,
 } from './types.js';
 
 /** Rollouts of a model that are kept. */
@@ -61,6 +62,12 @@ export function placed(writes: readonly CellWrite[], hosts: readonly string[]): 
     if (host !== undefined) return { host, write };
     throw new AspiredError('ERR_INVALID_ARGUMENT', `No host has the place ${write.place} of ${hosts.length}.`);
   });
+}
+
+function nextGeneration(fleet: SharedMemory, model: ModelData, least = 0): void {
+  const jump = model.generation > 0 && model.run !== fleet.run ? GENERATION_JUMP * (1 + fleet.run) : 1;
+  model.generation = Math.max(model.generation, least) + jump;
+  model.run = fleet.run;
 }
 
 function writeCells(fleet: SharedMemory, model: string, generation: number, writes: ReturnType<typeof placed>): void {
@@ -128,7 +135,7 @@ export function commit(fleet: SharedMemory, change: Commit): CommitAnswer {
   if (!isExpected || model.active !== change.rollout) {
     return { outcome: 'conflict', revision: rollout.revision, generation: model.generation, at };
   }
-  if (writes.length > 0) model.generation = Math.max(model.generation, change.generationAbove ?? 0) + 1;
+  if (writes.length > 0) nextGeneration(fleet, model, change.generationAbove);
   writeCells(fleet, change.model, model.generation, writes);
   rollout.revision++;
   rollout.state = structuredClone(change.state);
@@ -155,7 +162,7 @@ function answerVerbs(rollout: RolloutData, { upTo, answers }: NonNullable<Commit
 }
 
 export function assertCells(fleet: SharedMemory, change: AssertChange): CommitAnswer {
-  const { intent, expectGeneration, generationAbove = 0, stable, tombstones } = change;
+  const { intent, expectGeneration, generationAbove, stable, tombstones } = change;
   const writes = placed(change.writes, change.hosts);
   const model = modelOf(fleet, change.model);
   const at = fleet.now();
@@ -164,7 +171,7 @@ export function assertCells(fleet: SharedMemory, change: AssertChange): CommitAn
   if (model.generation !== expectGeneration) {
     return { outcome: 'conflict', revision: 0, generation: model.generation, at };
   }
-  model.generation = Math.max(model.generation, generationAbove) + 1;
+  nextGeneration(fleet, model, generationAbove);
   writeCells(fleet, change.model, model.generation, writes);
   if (stable !== undefined) setStable(model, stable);
   if (tombstones) addTombstones(model, tombstones);

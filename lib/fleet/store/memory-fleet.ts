@@ -18,6 +18,8 @@ export function remember(operations: Operations, operation: string, answer: unkn
 
 export interface ModelData {
   generation: number;
+  /** SharedMemory.run when it was given out; undefined: imported. */
+  run?: number;
   stable?: number;
   previous: number[];
   tombstones: number[];
@@ -95,6 +97,8 @@ export class SharedMemory {
   /** The store's clock, ms since the epoch. */
   readonly now: () => number;
   data: FleetData = emptyData();
+  /** Which life of the data it is: counts up when data comes back or goes. */
+  run = 0;
   /** Nobody is answered: ERR_STORE_UNAVAILABLE. */
   away = false;
   /** Doorbells that are rung are not heard. */
@@ -118,11 +122,13 @@ export class SharedMemory {
   /** Everything written since is lost. The same snapshot can be used again. */
   restore(snapshot: FleetData): void {
     this.data = structuredClone(snapshot);
+    this.run++;
   }
 
   /** All data is gone, as after FLUSHALL. */
   clear(): void {
     this.data = emptyData();
+    this.run++;
   }
 
   /** @internal Rings a host's doorbell, after the write that it is for. */

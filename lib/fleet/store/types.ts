@@ -20,6 +20,12 @@ import type {
 } from '../rollout/types.js';
 import type { FleetHost, HostInfo, HostReport, HostStatus, Intent, ModelReport } from '../types.js';
 
+/**
+ * The generation of a model goes at least so far with the first cells that are written after the store came back, perhaps with
+ * less than it had: more than the commits that can have been lost.
+ */
+export const GENERATION_JUMP = 1000;
+
 /** The fleet itself. */
 export interface FleetMeta {
   readonly schema: number;
@@ -31,7 +37,7 @@ export interface FleetMeta {
 /** What the record of a model holds. */
 export interface ModelRecord {
   readonly name: string;
-  /** Counts up with each commit that writes cells of the model. */
+  /** Counts up with each commit that writes cells of the model; in a jump after the store came back, see GENERATION_JUMP. */
   readonly generation: number;
   readonly stable?: number;
   /** Earlier stable versions, the latest first, at most 10. */

@@ -59,6 +59,22 @@ test('a snapshot goes back as often as wanted; a revision is not used again', as
   }
 });
 
+test('after writes were lost no generation is given out twice', async () => {
+  const { fleet, assertVersion } = await fleetWithHost();
+  await assertVersion(1, 0);
+  const snapshot = fleet.snapshot();
+  const given: number[] = [];
+  for (let life = 0; life < 3; life++) {
+    const first = (await assertVersion(2, 1)).generation;
+    const second = (await assertVersion(3, first)).generation;
+    assert.equal(second, first + 1, 'one jump for each life');
+    assert.ok(life === 0 || first > 1000);
+    given.push(first, second);
+    fleet.restore(snapshot);
+  }
+  assert.equal(new Set(given).size, given.length, `${given}`);
+});
+
 test('an empty store refuses what controllers write, and lets agents write', async () => {
   const { fleet, store, assertVersion } = await fleetWithHost();
   fleet.clear();

@@ -1,5 +1,6 @@
 // The scripts that change rollouts and models: start, commit, assert.
 import { FLEET_SCHEMA } from '../../../types.js';
+import { GENERATION_JUMP } from '../../types.js';
 import { AUDIT, EMPTY, NOW, OPERATIONS, REVISION, type Script } from './shared.js';
 
 /**
@@ -18,8 +19,26 @@ local function writeCells(first, meta, model, generation, at, bodies)
     redis.call('SPUBLISH', KEYS[i], before .. ' ' .. revision .. ' ' .. model .. ' ' .. cell)
   end
 end
-local function above(generation, least)
-  return string.format('%.0f', math.max(tonumber(generation or '0'), tonumber(least)) + 1)
+`;
+
+/**
+ * nextGeneration(key, generation, least): written into the model's record. The first one that another run of the server gives
+ * out jumps: the run before may have lost writes, and hosts may have accepted those. An equal generation with other content
+ * would look as if they had accepted this one. How far is another number in each run: a jump can be lost too. Where INFO is denied there is no jump; what hosts report is gone above all
+ * the same.
+ */
+const GENERATION = `
+local function nextGeneration(key, generation, least)
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%x%x%x+)') or ''
+  local before, jump = redis.call('HGET', key, 'run'), 1
+  generation = tonumber(generation or '0')
+  if generation > 0 and before ~= run and run ~= '' then
+    jump = ${GENERATION_JUMP} * (1 + tonumber(string.sub(run, 1, 2), 16))
+  end
+  local next = string.format('%.0f', math.max(generation, tonumber(least)) + jump)
+  redis.call('HSET', key, 'gen', next, 'run', run)
+  return next
 end
 `;
 
@@ -78,7 +97,7 @@ return {'started', at}
 /** KEYS: meta, record, model, active, audit, pending, answers, documents... ARGV: a header as JSON, bodies of documents. */
 export const COMMIT: Script = {
   name: 'aspiredFleetCommit',
-  lua: `${NOW}${OPERATIONS}${EMPTY}${AUDIT}${REVISION}${CELLS}${VERSIONS}
+  lua: `${NOW}${OPERATIONS}${EMPTY}${AUDIT}${REVISION}${CELLS}${GENERATION}${VERSIONS}
 local header = cjson.decode(ARGV[1])
 if isEmpty(KEYS[1]) then return {'empty'} end
 local rev, ops = unpack(redis.call('HMGET', KEYS[2], 'rev', 'ops'))
@@ -90,8 +109,7 @@ local at = now()
 local same = rev == header.expect and (generation or '0') == (header.expectGeneration or generation or '0')
 if not same or active ~= header.id then return {'conflict', rev, generation or '0', at} end
 if #KEYS >= 8 then
-  generation = above(generation, header.above)
-  redis.call('HSET', KEYS[3], 'gen', generation)
+  generation = nextGeneration(KEYS[3], generation, header.above)
   writeCells(8, KEYS[1], header.model, generation, at, header.bodies)
 end
 generation = generation or '0'
@@ -126,7 +144,7 @@ return {'committed', rev, generation, at}
 /** KEYS: meta, model, models, audit, documents... ARGV: a header as JSON, bodies of documents. */
 export const ASSERT: Script = {
   name: 'aspiredFleetAssert',
-  lua: `${NOW}${OPERATIONS}${EMPTY}${AUDIT}${REVISION}${CELLS}${VERSIONS}
+  lua: `${NOW}${OPERATIONS}${EMPTY}${AUDIT}${REVISION}${CELLS}${GENERATION}${VERSIONS}
 local header = cjson.decode(ARGV[1])
 if isEmpty(KEYS[1]) then return {'empty'} end
 local generation, tombstones, ops = unpack(redis.call('HMGET', KEYS[2], 'gen', 'tombstones', 'ops'))
@@ -134,9 +152,9 @@ local before = recall(ops, header.operation)
 if before then return {'duplicate', string.match(before, '^(%d+) (%d+) (%d+)$')} end
 local at = now()
 if (generation or '0') ~= header.expect then return {'conflict', '0', generation or '0', at} end
-generation = above(generation, header.above)
+generation = nextGeneration(KEYS[2], generation, header.above)
 local answer = '0 ' .. generation .. ' ' .. at
-redis.call('HSET', KEYS[2], 'gen', generation, 'ops', remember(ops, header.operation, answer))
+redis.call('HSET', KEYS[2], 'ops', remember(ops, header.operation, answer))
 writeCells(5, KEYS[1], header.model, generation, at, header.bodies)
 if header.stable then setStable(KEYS[2], header.stable) end
 if header.tombstones then redis.call('HSET', KEYS[2], 'tombstones', edited(tombstones, header.tombstones)) end
