@@ -17,9 +17,11 @@ export interface HeartbeatOptions {
 
 /** Changes come in bursts: a load that takes no time is one report, not three. */
 const GATHER_MS = 20;
+/** A thousand hosts that were told at once do not report at once: it would keep those that come later from accepting. */
+const SPREAD_MS = 100;
 const FIRST_PAUSE_MS = 250;
 /** The fleet is to be whole again some seconds after the store is. */
-const MOST_PAUSE_MS = 4_000;
+const MOST_PAUSE_MS = 2_000;
 const RANK: Readonly<Record<Scope, number>> = { changes: 0, watched: 1, all: 2 };
 
 export class HeartbeatTimer {
@@ -47,7 +49,7 @@ export class HeartbeatTimer {
       this.gathering = undefined;
       if (this.isPausing) this.missed = true;
       else this.request('changes');
-    }, GATHER_MS);
+    }, GATHER_MS + Math.random() * SPREAD_MS);
     this.gathering.unref();
   }
 
