@@ -188,8 +188,11 @@ export class RolloutTicker {
     }
     const since = this.regressedSince.get(record.model) ?? clock();
     this.regressedSince.set(record.model, since);
-    if (clock() - since < 2 * heartbeatIntervalMs || observed.observation.witness) return;
     const { plan, state } = record;
+    // What a witness knows is gone with the next generation: not before its rollback is committed. After that a host that was
+    // told the same before is not written to by the rollback, and would never listen again.
+    const isUnheard = observed.observation.witness !== undefined && !state.rollback?.everywhere;
+    if (clock() - since < 2 * heartbeatIntervalMs || isUnheard) return;
     const places = observed.regressed.slice(0, MAX_WRITES);
     const cells = await this.cells.read(record.model, model.generation, plan.hosts);
     const writes = places.flatMap((place) => {
