@@ -28,12 +28,16 @@ export function heartbeat(fleet: SharedMemory, beat: Heartbeat): HeartbeatAnswer
   const before = data.reports.get(host);
   const last = before?.bootId === bootId ? before.sequence : undefined;
   const says = Boolean(info ?? beat.status) || (beat.models?.size ?? 0) > 0;
+  const goesOn = Boolean(last) && (last === sequence || (says && last === sequence - 1));
+  const isWhole = Boolean(info) || goesOn;
   if (says) writeReport(fleet, beat, last === undefined ? undefined : before);
+  const report = data.reports.get(host);
+  // 0 until a whole report comes: the answer that asks for it may be lost.
+  if (!isWhole && report?.bootId === bootId) report.sequence = 0;
   // A lease speaks of the report that is there.
-  const stored = says ? sequence : (last ?? 0);
+  const stored = report?.bootId === bootId ? report.sequence : 0;
   data.leases.set(host, { bootId, sequence: stored, expiresAt: fleet.now() + leaseMs });
-  const goesOn = last === sequence || (says && last === sequence - 1);
-  return info || goesOn ? answer : { ...answer, resend: true };
+  return isWhole ? answer : { ...answer, resend: true };
 }
 
 function writeReport(fleet: SharedMemory, beat: Heartbeat, before: ReportData | undefined): void {

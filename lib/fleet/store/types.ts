@@ -81,7 +81,7 @@ export interface HeartbeatAnswer {
   readonly known: boolean;
   /**
    * The store does not have the last report of this boot, or one before it: its data was lost. The agent sends all of it,
-   * with `info`, and the next sequence. Never set in the answer to a beat with `info`.
+   * with `info`, and the next sequence. Never set in the answer to a beat with `info`; set in all others until one has come.
    */
   readonly resend?: true;
 }

@@ -173,12 +173,36 @@ function leaseTests(it: It): void {
     assert.equal((await store.heartbeat(beat('a', 'x', 3, { status: status(3) }))).resend, undefined, 'the next one');
     assert.equal((await store.heartbeat(beat('a', 'x', 3, { status: status(3) }))).resend, undefined, 'sent twice');
     assert.equal((await store.heartbeat(beat('a', 'x', 5, { status: status(5) }))).resend, true, '4 is missing');
+    assert.equal((await store.heartbeat(beat('a', 'x', 5, { status: status(5) }))).resend, true, 'and still is');
+    assert.equal((await store.heartbeat(beat('a', 'x', 6, { status: status(6) }))).resend, true, 'whatever follows');
+    assert.equal((await store.heartbeat(beat('a', 'x', 6))).resend, true, 'until a whole report comes');
     assert.equal((await store.heartbeat(fullBeat('a', 'x', 6))).resend, undefined);
     await store.heartbeat(beat('a', 'x', 6, { leaseMs: 30 }));
     await until('the lease to run out', async () => (await store.readLeases(['a']))[0] === undefined);
     assert.equal((await store.heartbeat(beat('a', 'x', 6))).resend, undefined, 'the report outlives the lease');
     await fleet.clear();
     assert.equal((await store.heartbeat(beat('a', 'x', 6))).resend, true);
+  });
+
+  it('an answer that asks for a whole report is given again, should it be lost', async (store, fleet) => {
+    const status = (sequence: number) => ({ bootId: 'x', sequence, revision: 0, usedBytes: 5, clock: 1 });
+    await store.heartbeat(fullBeat('a', 'x', 1));
+    await fleet.clear();
+    // A beat of which the host never hears again: for the connection that it has, it was not sent.
+    const other = await fleet.connect();
+    assert.equal((await other.heartbeat(beat('a', 'x', 2, { status: status(2) }))).resend, true);
+    assert.deepEqual(await store.readReports(['a']), [undefined], 'nobody knows where the host is');
+    assert.equal(
+      (await store.heartbeat(beat('a', 'x', 2, { status: status(2) }))).resend,
+      true,
+      'soon after the first',
+    );
+    assert.equal((await other.heartbeat(beat('a', 'x', 2, { leaseMs: 30 }))).resend, true);
+    await until('the lease to run out', async () => (await store.readLeases(['a']))[0] === undefined);
+    assert.equal((await store.heartbeat(beat('a', 'x', 2))).resend, true, 'also when the lease has run out');
+    assert.equal((await store.heartbeat(fullBeat('a', 'x', 2))).resend, undefined);
+    assert.equal((await store.heartbeat(beat('a', 'x', 3, { status: status(3) }))).resend, undefined);
+    assert.equal((await store.readReports(['a']))[0]?.status.sequence, 3);
   });
 }
 

@@ -5,6 +5,8 @@ import { AUDIT, EMPTY, NOW, OPERATIONS, REVISION, type Script } from './shared.j
  * A lease is 'boot sequence', and behind them what was reported since it was renewed last: a small report costs one
  * command so, and controllers find it where they look anyway. It is JSON: field, value, field, null for one that goes.
  *
+ * A report with a gap has the sequence 0 until a whole one comes: the answer that asks for it may be lost.
+ *
  * KEYS: lease, report, document. ARGV: boot, sequence, ms of the lease, '1' with info, the sequence that this beat builds
  * on, '1' when it repeats what is behind the lease, how many fields and values follow, those, fields to be deleted.
  */
@@ -37,22 +39,25 @@ elseif recent ~= '' and ARGV[6] == '0' then
 end
 stored = tonumber(stored or '0')
 local goesOn = stored >= tonumber(ARGV[5]) and stored <= sequence and stored > 0
-if says then stored = sequence end
+local whole = goesOn or ARGV[4] == '1'
+if not whole then stored = 0 elseif says then stored = sequence end
 redis.call('SET', KEYS[1], boot .. ' ' .. string.format('%.0f', stored), 'PX', ARGV[3])
 chunks('HSET', ARGV, 8, 7 + count)
 chunks('HDEL', ARGV, 8 + count, #ARGV)
-if goesOn or ARGV[4] == '1' then return {'ok', revision} end
+if whole then return {'ok', revision} end
+if says then redis.call('HSET', KEYS[2], '!b', boot .. ' 0') end
 return {'resend', revision}
 `,
 };
 
-/** KEYS: lease. ARGV: boot, the whole lease. Only where this boot holds it; how long it lasts stays. */
+/** KEYS: lease. ARGV: boot, the whole lease. Only where this boot holds it, without a gap; how long it lasts stays. */
 export const REPORT: Script = {
   name: 'aspiredFleetReport',
   lua: `
 local old = redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL', 'GET')
 if not old then return {'gone'} end
-if string.match(old, '^%S+') == ARGV[1] then return {'ok'} end
+local held, stored = string.match(old, '^(%S+) (%d+)')
+if held == ARGV[1] and stored ~= '0' then return {'ok'} end
 redis.call('SET', KEYS[1], old, 'KEEPTTL')
 return {'gone'}
 `,
