@@ -205,6 +205,8 @@ export class FleetController {
     if (!(await this.loss.check())) return;
     const { started, gone, wanted } = await this.active.refresh();
     this.loss.answered();
+    // A store that was emptied since it was asked has not ended them, but lost them.
+    if (gone.length > 0 && !(await this.loss.check())) return;
     for (const rollout of gone) this.ended(rollout);
     if (started.length > 0) {
       this.view.watch(this.active.models());

@@ -1,6 +1,7 @@
 // The store goes away, back in time, or empty, in the middle of a rollout: what hosts serve is not touched by it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MemoryStore } from '#lib/fleet/store/memory-store.js';
 import { coded } from '../../support/manager.js';
 import { Fleet, HEARTBEAT_MS, MODEL, until, WHO } from './fleet.js';
 
@@ -77,6 +78,26 @@ test('an empty store is refused, and rebuilt from the hosts; the rollout that it
   await assert.rejects(fleet.client.restoreFromHosts(WHO), coded('ERR_ROLLOUT_CONFLICT'));
   await fleet.ends((await fleet.rollout({ version: 4 })).rollout, 'Promoted');
   await fleet.serves(4);
+});
+
+test('a store that is emptied between two questions has lost its rollouts, not ended them', async (t) => {
+  const fleet = await Fleet.start(t);
+  await fleet.control();
+  const { rollout } = await fleet.rollout({ bake: '10m' });
+  await fleet.reaches(rollout, 'Bake', 0);
+  // The controller has just been told that the fleet is there.
+  const { activeRollouts } = MemoryStore.prototype;
+  const emptied = t.mock.method(MemoryStore.prototype, 'activeRollouts', function (this: MemoryStore) {
+    if (emptied.mock.callCount() === 0) fleet.memory.clear();
+    return activeRollouts.call(this);
+  });
+  await until(() => fleet.codes().includes('ERR_STORE_EMPTY'), 'the controller to notice');
+  assert.ok(
+    fleet.errors.some(({ code, message }) => code === 'ERR_STORE_EMPTY' && message.includes(rollout)),
+    'it says which rollouts were active',
+  );
+  await fleet.client.restoreFromHosts(WHO, { hosts: fleet.hosts.length });
+  await fleet.ends(rollout, 'StoreLost');
 });
 
 test('an empty store is filled from an export', async (t) => {
