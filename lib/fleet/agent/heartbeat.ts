@@ -45,11 +45,14 @@ export class HeartbeatTimer {
   /** Something has changed: a beat follows soon, with whatever else changes until then. */
   changed(): void {
     if (this.closed || this.gathering) return;
-    this.gathering = setTimeout(() => {
-      this.gathering = undefined;
-      if (this.isPausing) this.missed = true;
-      else this.request('changes');
-    }, GATHER_MS + Math.random() * SPREAD_MS);
+    this.gathering = setTimeout(
+      () => {
+        this.gathering = undefined;
+        if (this.isPausing) this.missed = true;
+        else this.request('changes');
+      },
+      GATHER_MS + Math.random() * SPREAD_MS,
+    );
     this.gathering.unref();
   }
 
