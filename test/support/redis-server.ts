@@ -145,7 +145,8 @@ export class RedisServer {
   /** Ends it and removes its folder. */
   async stop(): Promise<void> {
     await this.#end();
-    rmSync(this.folder, { recursive: true, force: true });
+    // A fork of the server that rewrites its file may still be at it.
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 40, retryDelay: 50 });
   }
 
   #connect(): Redis {
