@@ -9,7 +9,7 @@
 // Labels bind here. A label is intent: it may name a version that is not open yet, and binds when that opens; until then
 // it keeps the entry it was bound to.
 import type { ServableId } from '../types.js';
-import { VersionMetrics } from './metrics.js';
+import { MetricsPages, type MetricsSnapshot, type VersionMetrics } from './metrics.js';
 
 /** One version, as readers see it. */
 export class VersionEntry {
@@ -18,13 +18,16 @@ export class VersionEntry {
   servable: unknown;
   /** Epoch of the close that waits for the drain; 0 when none does. */
   closing = 0;
-  /** Made by the first request. */
-  metrics: VersionMetrics | undefined = undefined;
+  /** What its requests are counted in, from `countersAt` on; made by the first one. */
+  counters: Float64Array | undefined = undefined;
+  countersAt = 0;
   readonly id: ServableId;
   readonly registry: Registry;
   readonly token: number;
   open = false;
   aspired = true;
+  /** What was counted when readers were switched to it again; undefined: nothing, it was new. */
+  beforeSwitch: MetricsSnapshot | undefined = undefined;
   /** What a label named before it named this. */
   labelledBefore: VersionEntry | undefined = undefined;
 
@@ -137,6 +140,7 @@ export class Registry {
   streams = new Map<string, Stream>();
   /** Closed entries whose leases are not all back. */
   private readonly draining = new Set<VersionEntry>();
+  private readonly pages = new MetricsPages();
 
   /**
    * `tellDrained` is called once per close, when the last lease of the entry is back; `makeMetrics` at the first request
@@ -144,8 +148,16 @@ export class Registry {
    */
   constructor(
     private readonly tellDrained: (entry: VersionEntry) => void,
-    readonly makeMetrics: (entry: VersionEntry) => VersionMetrics = () => new VersionMetrics(),
+    private readonly makeMetrics?: (entry: VersionEntry) => VersionMetrics,
   ) {}
+
+  /** The counters of the entry, which has none yet. */
+  makeCounters(entry: VersionEntry): Float64Array {
+    const { counters, at } = this.makeMetrics?.(entry) ?? this.pages.make();
+    entry.counters = counters;
+    entry.countersAt = at;
+    return counters;
+  }
 
   onDrained(entry: VersionEntry): void {
     this.draining.delete(entry);

@@ -3,14 +3,16 @@ import { checkKeys, checkName, describe, invalidOption } from '../options.js';
 import type { ServableId, ServableRequest } from '../types.js';
 import { LeakDetector, ServableHandle } from './handle.js';
 import {
+  beginRequest,
   clockWords,
+  endRequest,
   HIGH,
   type LatencySummary,
   LOW,
   type MetricsSnapshot,
   NO_METRICS,
   summarize,
-  type VersionMetrics,
+  VersionMetrics,
 } from './metrics.js';
 import { type Registry, release, type VersionEntry } from './registry.js';
 
@@ -79,7 +81,7 @@ export abstract class ServableReader {
     // No async function: it and its await would take longer than all the rest, and what `use` answers is often no promise.
     try {
       const entry = this.resolve(request);
-      const metrics = this.metrics ? beginRequest(entry) : undefined;
+      const counters = this.metrics ? begin(entry) : undefined;
       const low = clockWords[LOW] as number;
       const high = clockWords[HIGH] as number;
       entry.leases++;
@@ -89,12 +91,12 @@ export abstract class ServableReader {
         const result = use(entry.servable as T, entry.id);
         if (isThenable(result)) {
           ended = false;
-          return this.endWith(result, entry, metrics, low, high);
+          return this.endWith(result, entry, counters, low, high);
         }
         failed = false;
         return Promise.resolve(result);
       } finally {
-        if (ended) this.end(entry, metrics, low, high, failed);
+        if (ended) this.end(entry, counters, low, high, failed);
       }
     } catch (error) {
       return Promise.reject(error);
@@ -104,7 +106,7 @@ export abstract class ServableReader {
   private async endWith<R>(
     result: PromiseLike<R>,
     entry: VersionEntry,
-    metrics: VersionMetrics | undefined,
+    counters: Float64Array | undefined,
     low: number,
     high: number,
   ): Promise<R> {
@@ -114,19 +116,19 @@ export abstract class ServableReader {
       failed = false;
       return value;
     } finally {
-      this.end(entry, metrics, low, high, failed);
+      this.end(entry, counters, low, high, failed);
     }
   }
 
   private end(
     entry: VersionEntry,
-    metrics: VersionMetrics | undefined,
+    counters: Float64Array | undefined,
     low: number,
     high: number,
     failed: boolean,
   ): void {
-    if (metrics) {
-      metrics.end(low, high, failed);
+    if (counters) {
+      endRequest(counters, entry.countersAt, low, high, failed);
       if (failed) this.onRequestFailed(entry);
     }
     release(entry);
@@ -135,7 +137,7 @@ export abstract class ServableReader {
   /** withServable() for a function that is synchronous: a promise that it returns is not waited for. */
   withServableSync<T = unknown, R = unknown>(request: ServableRequest, use: (servable: T, id: ServableId) => R): R {
     const entry = this.resolve(request);
-    const metrics = this.metrics ? beginRequest(entry) : undefined;
+    const counters = this.metrics ? begin(entry) : undefined;
     const low = clockWords[LOW] as number;
     const high = clockWords[HIGH] as number;
     entry.leases++;
@@ -145,8 +147,8 @@ export abstract class ServableReader {
       failed = false;
       return result;
     } finally {
-      if (metrics) {
-        metrics.end(low, high, failed);
+      if (counters) {
+        endRequest(counters, entry.countersAt, low, high, failed);
         if (failed) this.onRequestFailed(entry);
       }
       release(entry);
@@ -230,7 +232,7 @@ export abstract class ServableReader {
 
   /** What was counted of the entry; undefined: nothing. */
   protected snapshotOf(entry: VersionEntry): MetricsSnapshot | undefined {
-    return entry.metrics?.snapshot();
+    return entry.counters && new VersionMetrics(entry.counters, entry.countersAt).snapshot();
   }
 
   /**
@@ -256,10 +258,10 @@ export abstract class ServableReader {
   }
 }
 
-function beginRequest(entry: VersionEntry): VersionMetrics {
-  entry.metrics ??= entry.registry.makeMetrics(entry);
-  entry.metrics.begin();
-  return entry.metrics;
+function begin(entry: VersionEntry): Float64Array {
+  const counters = entry.counters ?? entry.registry.makeCounters(entry);
+  beginRequest(counters, entry.countersAt);
+  return counters;
 }
 
 function isThenable<R>(value: R | PromiseLike<R>): value is PromiseLike<R> {
