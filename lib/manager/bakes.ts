@@ -43,6 +43,8 @@ export interface BakeStart {
   /** The version that readers were switched from. */
   readonly previous: number | undefined;
   readonly settings: BakeSettings;
+  /** What it had counted when readers were switched to it, which is some turns ago: the bake is about what came after. */
+  readonly before: MetricsSnapshot;
 }
 
 /** What a bake came to. */
@@ -63,8 +65,6 @@ export interface BakeWatcherOptions {
 
 interface Bake extends BakeStart {
   readonly startedAt: number;
-  /** What was counted before. */
-  readonly before: MetricsSnapshot;
   readonly previousBefore: MetricsSnapshot;
   lookedAt: number;
   /** A look is due as early as may be. */
@@ -90,14 +90,13 @@ export class BakeWatcher {
     return this.bakes.size;
   }
 
-  /** Begins to watch; requests from now on count. Takes the place of an earlier bake of the same id. */
+  /** Begins to watch. Takes the place of an earlier bake of the same id. */
   start(start: BakeStart): void {
     this.stop(start.id);
     const now = this.clock.now();
     const bake: Bake = {
       ...start,
       startedAt: now,
-      before: this.metricsOf(start.id) ?? NO_METRICS,
       previousBefore: this.previousMetrics(start) ?? NO_METRICS,
       lookedAt: now,
       hurried: false,

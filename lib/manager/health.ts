@@ -6,7 +6,7 @@ import type { ListItem } from './aspired-list.js';
 import { type BakeOutcome, BakeWatcher } from './bakes.js';
 import { Contents } from './contents.js';
 import type { LoaderRunner } from './loader-runner.js';
-import type { MetricsSnapshot } from './metrics.js';
+import { type MetricsSnapshot, NO_METRICS } from './metrics.js';
 import type { Registry, VersionEntry } from './registry.js';
 import type { ServableSettings } from './servable-options.js';
 
@@ -18,6 +18,7 @@ export interface HealthOptions {
   readonly servables: ServableSettings;
   /** What the version has counted, in all threads. */
   readonly metricsOf: (id: ServableId) => MetricsSnapshot | undefined;
+  readonly snapshotOf: (entry: VersionEntry) => MetricsSnapshot | undefined;
   readonly report: (error: AspiredError) => void;
 }
 
@@ -107,13 +108,31 @@ export class Health {
       this.contents.forget(name, version);
   }
 
+  // The core tells of a bake some turns after readers were switched, and each of their requests counts. So what a version
+  // had counted before is remembered at the switch: when it opens again, or is aspired to again and is still open.
+
+  /** A list is accepted, and not yet in the registry. */
+  switching(name: string, aspired: readonly number[]): void {
+    if (!this.options.servables.bakeOf(name)) return;
+    for (const entry of this.options.registry.streams.get(name)?.entries ?? []) {
+      const isAspired = aspired.includes(entry.id.version);
+      if (isAspired !== entry.aspired) entry.beforeSwitch = isAspired ? this.options.snapshotOf(entry) : undefined;
+    }
+  }
+
+  /** The entry is about to open. */
+  opening(entry: VersionEntry): void {
+    if (entry.closing !== 0) entry.beforeSwitch ??= this.options.snapshotOf(entry);
+  }
+
   /** The core begins the bake of a version. */
   startBake(name: string, [version, incarnation, previous]: NativeBake): void {
     const settings = this.options.servables.bakeOf(name);
     const id = { name, version };
     if (settings) {
       this.rememberLoader(id);
-      this.bakes.start({ id, incarnation, previous, settings });
+      const before = this.options.registry.streams.get(name)?.find(version)?.beforeSwitch ?? NO_METRICS;
+      this.bakes.start({ id, incarnation, previous, settings, before });
     } else this.finishBake(id, incarnation, { verdict: 'passed', insufficientData: true }, undefined);
   }
 

@@ -92,6 +92,7 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
       registry: this.registry,
       servables: this.settings.servables,
       metricsOf: (id) => this.metricsOf(id),
+      snapshotOf: (entry) => this.snapshotOf(entry),
       report,
     });
     this.core = new native.NativeManager(checked.native, (kind, a, b) => this.dispatch(kind, a, b));
@@ -119,6 +120,7 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
     const errors = list.some(({ error }) => error) ? list.map(({ error }) => error?.message) : undefined;
     const transition = this.core.setAspiredVersions(name, numbers, tokens, flags, errors, intent?.native);
     if (typeof transition !== 'number') throw this.runner.errorOf(transition, { name, version: 0 });
+    this.health.switching(name, numbers);
     this.registry.setIntent(
       name,
       numbers.sort((a, b) => a - b),
@@ -234,7 +236,10 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
         this.health.startBake(a as string, b as NativeBake);
         break;
       case Message.Open:
-        this.withEntry(a as number, (entry) => this.registry.open(entry));
+        this.withEntry(a as number, (entry) => {
+          this.health.opening(entry);
+          this.registry.open(entry);
+        });
         break;
       case Message.Close:
         this.withEntry(a as number, (entry) => {

@@ -185,8 +185,15 @@ test('a loader that never settles delays nothing else, and ends within cancelGra
 
 test('a loader that never settles is reported as abandoned by close()', async (t) => {
   const { m, undisturbed } = await serving(t, { cancelGraceMs: 600_000, abandons: true });
-  m.manager.setAspiredVersions('hanging', one(1, { load: () => new Promise(() => {}) }));
-  await m.saw('hanging', 1, 'Loading');
+  // 'Loading' may be seen before load() is called, and what was not called is not abandoned.
+  const called = new Promise<void>((resolve) => {
+    const load = (): Promise<number> => {
+      resolve();
+      return new Promise(() => {});
+    };
+    m.manager.setAspiredVersions('hanging', one(1, { load }));
+  });
+  await m.until(called, 'the load');
   undisturbed();
   const { abandoned } = await deadline(m.manager.close({ drainTimeoutMs: 20 }), 'close()');
   assert.ok(

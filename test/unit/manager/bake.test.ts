@@ -341,8 +341,8 @@ class Bench {
 
   start(limits: Partial<BakeSettings> = {}, previous: number | undefined = 1): void {
     const bake = settings({ maxErrorRate: 0.01, ...limits });
-    this.watcher.start({ id: { name: 'm', version: 2 }, incarnation: 7, previous, settings: bake });
-    this.looks = 0;
+    const before = this.versions.get(2)?.snapshot() ?? NO_METRICS;
+    this.watcher.start({ id: { name: 'm', version: 2 }, incarnation: 7, previous, settings: bake, before });
   }
 
   verdicts(): string[] {
@@ -447,7 +447,13 @@ test('stop() and close() end a bake without an answer', () => {
   bench.watcher.stop(v2);
   bench.watcher.stop(v2);
   bench.start();
-  bench.watcher.start({ id: { name: 'm', version: 3 }, incarnation: 1, previous: 2, settings: settings() });
+  bench.watcher.start({
+    id: { name: 'm', version: 3 },
+    incarnation: 1,
+    previous: 2,
+    settings: settings(),
+    before: NO_METRICS,
+  });
   assert.equal(bench.clock.timers, 2);
   bench.watcher.close();
   assert.deepEqual([bench.clock.timers, bench.watcher.size], [0, 0]);
@@ -472,11 +478,12 @@ test('a second start() takes the place of the first, and finish() may start the 
     metricsOf: () => undefined,
     finish: (id, incarnation) => {
       again.push(incarnation);
-      if (incarnation < 3)
-        watcher.start({ id, incarnation: incarnation + 1, previous: undefined, settings: settings() });
+      if (incarnation < 3) begin(incarnation + 1, id);
     },
   });
-  watcher.start({ id: v2, incarnation: 1, previous: undefined, settings: settings() });
+  const begin = (incarnation: number, id: ServableId): void =>
+    watcher.start({ id, incarnation, previous: undefined, settings: settings(), before: NO_METRICS });
+  begin(1, v2);
   clock.advance(5 * MINUTE);
   assert.deepEqual([again, watcher.size], [[1, 2, 3], 0]);
 });
@@ -521,7 +528,8 @@ test('a version that never got a request passes, and says that nothing was seen'
 test('without a clock of its own the watcher goes by the time of the system', async () => {
   const finished = new Promise<BakeOutcome>((resolve) => {
     const watcher = new BakeWatcher({ metricsOf: () => counts(1, 1), finish: (_id, _n, outcome) => resolve(outcome) });
-    watcher.start({ id: v2, incarnation: 1, previous: undefined, settings: settings({ forMs: 5 }) });
+    const limits = settings({ forMs: 5 });
+    watcher.start({ id: v2, incarnation: 1, previous: undefined, settings: limits, before: NO_METRICS });
   });
   const alive = setInterval(() => {}, 1000); // the timers of the watcher do not keep the process
   assert.deepEqual(await finished, { verdict: 'passed', insufficientData: true });
