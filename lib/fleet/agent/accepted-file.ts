@@ -1,10 +1,10 @@
 // What this host has accepted, on its disk: what it serves after a restart, whether or not the store answers.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { join } from 'node:path';
 import { AspiredError, messageOf } from '../../errors.js';
 import { decodeCell } from '../codec.js';
 import { type DesiredCell, FLEET_SCHEMA } from '../types.js';
-import { moveAside, readText, writeDurably } from './durable-file.js';
+import { DurableFile, moveAside, readText } from './durable-file.js';
 
 /** A cell, with the text that it was written as: a newer controller may have said more than we can read. */
 export interface AcceptedCell {
@@ -45,6 +45,7 @@ interface Body {
 /** The file of one host. */
 export class AcceptedFile {
   readonly path: string;
+  readonly #file: DurableFile;
 
   constructor(
     folder: string,
@@ -52,6 +53,7 @@ export class AcceptedFile {
     private readonly host: string,
   ) {
     this.path = join(folder, 'accepted.json');
+    this.#file = new DurableFile(this.path);
   }
 
   /** Never rejects: what cannot be used is moved aside, and told. */
@@ -93,19 +95,24 @@ export class AcceptedFile {
     return { revision, cells: new Map(decoded) };
   }
 
-  /** @throws AspiredError ERR_ACCEPTED_UNWRITABLE */
+  /** One at a time. @throws AspiredError ERR_ACCEPTED_UNWRITABLE */
   async write({ revision, cells }: AcceptedDocument): Promise<void> {
     const texts = Object.fromEntries([...cells].map(([model, { text }]) => [model, text]));
     const bad = [...cells].flatMap(([model, { takenBack }]) => (takenBack ? [[model, takenBack] as const] : []));
     const takenBack = bad.length === 0 ? {} : { takenBack: Object.fromEntries(bad) };
     const document: Body = { fleet: this.fleet, host: this.host, revision, cells: texts, ...takenBack };
-    const sha256 = digest(JSON.stringify(document));
+    const json = JSON.stringify(document);
     try {
-      await writeDurably(this.path, `${JSON.stringify({ schema: FLEET_SCHEMA, sha256, document })}\n`);
+      await this.#file.write(`{"schema":${FLEET_SCHEMA},"sha256":"${digest(json)}","document":${json}}\n`);
     } catch (cause) {
       const message = `What this host is to serve was not acted on, for it cannot be written down: ${messageOf(cause)}`;
       throw new AspiredError('ERR_ACCEPTED_UNWRITABLE', message, { cause });
     }
+  }
+
+  /** No write is under way, and none follows. */
+  close(): void {
+    this.#file.close();
   }
 }
 
@@ -116,7 +123,5 @@ function parseJson(text: string): { schema?: unknown; sha256?: unknown; document
 }
 
 function digest(text: string | undefined): string {
-  return createHash('sha256')
-    .update(text ?? '')
-    .digest('hex');
+  return hash('sha256', text ?? '', 'hex');
 }

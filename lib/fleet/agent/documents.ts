@@ -101,5 +101,6 @@ export class Documents {
   async close(): Promise<void> {
     this.closed = true;
     await this.running;
+    this.options.file.close();
   }
 }

@@ -7,7 +7,7 @@ import { Applier } from './applier.js';
 import { Boot, type EarlierBoot } from './boot.js';
 import { Documents } from './documents.js';
 import { Findings } from './findings.js';
-import { HeartbeatTimer } from './heartbeat.js';
+import { ACKNOWLEDGE_MS, HeartbeatTimer } from './heartbeat.js';
 import { hostConflict, LeaseWatch } from './lease.js';
 import { LoadTimes } from './load-times.js';
 import { ModelReports } from './model-reports.js';
@@ -110,7 +110,7 @@ export class FleetAgent implements AsyncDisposable {
         findings,
         read: async () => answered('reading the document', timeoutMs, (await this.link.open()).readDesired(info.id)),
         act: (changes) => this.applier.apply(changes),
-        changed: (models) => this.touched(models),
+        changed: (models) => this.touched(models, ACKNOWLEDGE_MS),
       },
       reading.document,
     );
@@ -160,9 +160,9 @@ export class FleetAgent implements AsyncDisposable {
     this.timer.start();
   }
 
-  private touched(models: Iterable<string>): void {
+  private touched(models: Iterable<string>, withinMs?: number): void {
     for (const model of models) this.reporter.touch(model);
-    this.timer.changed();
+    this.timer.changed(withinMs);
   }
 
   private lookLater(model: string): void {

@@ -17,8 +17,8 @@ export interface HeartbeatOptions {
 
 /** Changes come in bursts: a load that takes no time is one report, not three. */
 const GATHER_MS = 20;
-/** A thousand hosts that were told at once do not report at once: it would keep those that come later from accepting. */
-const SPREAD_MS = 100;
+/** A thousand hosts that were told at once have all accepted before the first of them says so, and keeps others waiting. */
+export const ACKNOWLEDGE_MS = 150;
 const FIRST_PAUSE_MS = 250;
 /** The fleet is to be whole again some seconds after the store is. */
 const MOST_PAUSE_MS = 2_000;
@@ -29,6 +29,7 @@ export class HeartbeatTimer {
   private running: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private gathering: NodeJS.Timeout | undefined;
+  private gatheredAt = 0;
   private traffic: NodeJS.Timeout | undefined;
   private failures = 0;
   /** Something changed while the store was not to be asked. */
@@ -43,16 +44,16 @@ export class HeartbeatTimer {
   }
 
   /** Something has changed: a beat follows soon, with whatever else changes until then. */
-  changed(): void {
-    if (this.closed || this.gathering) return;
-    this.gathering = setTimeout(
-      () => {
-        this.gathering = undefined;
-        if (this.isPausing) this.missed = true;
-        else this.request('changes');
-      },
-      GATHER_MS + Math.random() * SPREAD_MS,
-    );
+  changed(withinMs = GATHER_MS): void {
+    const at = performance.now() + withinMs;
+    if (this.closed || (this.gathering && this.gatheredAt <= at)) return;
+    clearTimeout(this.gathering);
+    this.gatheredAt = at;
+    this.gathering = setTimeout(() => {
+      this.gathering = undefined;
+      if (this.isPausing) this.missed = true;
+      else this.request('changes');
+    }, withinMs);
     this.gathering.unref();
   }
 

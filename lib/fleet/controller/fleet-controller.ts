@@ -17,6 +17,9 @@ import { within } from './within.js';
 
 /** How often new rollouts, verbs and hosts that ask to join are looked for, in ms. */
 const POLL_MS = 200;
+/** The same when there has been no rollout for QUIET_MS: most of the time, and most of what an idle fleet costs. */
+const IDLE_POLL_MS = 500;
+const QUIET_MS = 5_000;
 /** The share of sweeps that look at one model on all hosts: one in so many heartbeat intervals. */
 const SETTLE_HEARTBEATS = 3;
 /** How old the list of hosts may be, in ms: other controllers enter hosts too, and operators cordon them. */
@@ -59,6 +62,8 @@ export class FleetController {
   /** Whom it finds silent at first may have died long ago, or have been cut off together with it. */
   private hasSwept = false;
   private registryAt = Number.NEGATIVE_INFINITY;
+  /** When there was a rollout last. */
+  private busyAt = performance.now();
   private closing: Promise<void> | undefined;
 
   private constructor(
@@ -106,7 +111,7 @@ export class FleetController {
     this.repeaters = [
       repeat(
         () => this.poll(),
-        () => POLL_MS,
+        () => this.pollIntervalMs(),
       ),
       repeat(() => this.sweep(), paced(sweepIntervalMs)),
       repeat(
@@ -198,6 +203,11 @@ export class FleetController {
     this.active.delete(rollout);
     this.loop.forget(rollout);
     this.view.watch(this.active.models());
+  }
+
+  private pollIntervalMs(): number {
+    if (this.active.size > 0) this.busyAt = this.clock();
+    return this.clock() - this.busyAt < QUIET_MS ? POLL_MS : IDLE_POLL_MS;
   }
 
   /** New rollouts, verbs, hosts that ask to join. */

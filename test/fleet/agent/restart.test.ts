@@ -1,7 +1,7 @@
 // What was accepted outlives the process: restarts, crashes, damaged files, disks that cannot be written.
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -244,6 +244,34 @@ test('a disk that cannot be written: not acted on, served on, told, and done whe
   rmSync(`${fileOf(stateDir)}.tmp`, { recursive: true });
   await until(() => host.test.resolve('a') === 'a/9' && store.findings().length === 0, 'the change');
   assertServes(host, 'a/1', 'a/9');
+});
+
+/** What descriptors of this process are open on. */
+function openUnder(folder: string): string[] {
+  const paths = readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return []; // the one that readdir had
+    }
+  });
+  return paths.filter((path) => path.startsWith(folder));
+}
+
+test('a state folder that is removed under the agent is made again, and close() leaves no descriptor', async (t) => {
+  const stateDir = tempDir(t);
+  const host = await startHost(t, { stateDir });
+  await host.agent.joined;
+  for (const generation of [1, 2, 3]) {
+    host.store.write({ a: { generation, versions: [generation], primary: generation } });
+    await until(() => host.test.resolve('a') === `a/${generation}`, `a/${generation}`);
+    assert.match(readFileSync(fileOf(stateDir), 'utf8'), new RegExp(`"a":"1;${generation};`));
+    if (generation === 1) rmSync(folderOf(stateDir), { recursive: true });
+  }
+  if (process.platform === 'linux')
+    assert.deepEqual(openUnder(stateDir), [folderOf(stateDir)], 'the one that is there');
+  await host.agent.close();
+  if (process.platform === 'linux') assert.deepEqual(openUnder(stateDir), []);
 });
 
 test('a state folder that cannot be made at all: the host joins, follows nothing, and says why', async (t) => {

@@ -88,15 +88,16 @@ export class RedisConnection {
     if (this.#trouble) throw this.#refusal(what);
   }
 
-  /** Runs a script; answers what it returned. */
-  script(script: Script, keys: readonly string[], args: readonly string[]): Promise<readonly (string | null)[]> {
-    return this.call(script.name, (redis) => {
-      const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<(string | null)[]>>)[
+  /** Runs a script; answers what it returned, of a text its words. */
+  async script(script: Script, keys: readonly string[], args: readonly string[]): Promise<readonly (string | null)[]> {
+    const answer = await this.call(script.name, (redis) => {
+      const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<string | (string | null)[]>>)[
         script.name
       ];
       if (!command) throw new AspiredError('ERR_INTERNAL', `${script.name} is not defined.`);
       return command.call(redis, keys.length, ...keys, ...args);
     });
+    return typeof answer === 'string' ? answer.split(' ') : answer;
   }
 
   /** Sends the commands, in parts; the answers are in their order. The first error of one is the error of all. */

@@ -101,7 +101,7 @@ export class RedisHeartbeats {
         ...[String(pairs.length), ...pairs, ...gone],
       ],
     );
-    const known = typeof revision === 'string' ? { known: true, revision: Number(revision) } : { known: false };
+    const known = revision ? { known: true, revision: Number(revision) } : { known: false };
     if (outcome === 'ok') {
       const fresh = { bootId, renewedAt, flushed: sequence, last: sequence, revision: undefined, recent: new Map() };
       const beating: Beating = before ?? fresh;
