@@ -1,13 +1,13 @@
 // Verbs: what an operator wants, and the answer. Each one has one in every phase:
 //
 //               Pending  Prefetch..Bake  Contract  Frozen   Rollback  Ended
-//   pause       applied  applied         applied   no-op    refused   refused    no-op while paused already
+//   pause       applied  applied         applied   no-op    refused   no-op      no-op while paused already
 //   resume      no-op    no-op           no-op     applied  refused   refused    applied while paused
 //   promote     applied  applied         no-op*    applied  refused   refused    no-op when nothing is left to skip
 //   promote-full applied applied         applied*  applied  refused   refused    no-op when nothing is left to skip
-//   freeze      applied  applied         applied   no-op    refused   refused
+//   freeze      applied  applied         applied   no-op    refused   no-op
 //   retry       refused  refused*        refused   applied  refused   refused    applied while a gate lacks data
-//   abort       applied  applied         applied   applied  no-op     refused
+//   abort       applied  applied         applied   applied  no-op     no-op
 //   undo        applied  applied         applied   applied  no-op     refused
 //
 // Rollback also is a rollout that is nothing but a rollback (undo.ts) and has not begun. promote in Contract is a no-op
@@ -60,16 +60,23 @@ export function verbStep(tick: Tick): RolloutStep {
 export function answersAfterEnd(verbs: readonly PendingVerb[], state: RolloutState): RolloutStep['verbs'] {
   const last = verbs.at(-1);
   if (!last) return undefined;
-  const answers = verbs.map(({ id, verb }): VerbAnswer => ({ id, verb, ...afterEnd(verb, state) }));
+  const answers = verbs.map(({ id, verb }): VerbAnswer => ({ id, verb, ...answerAfterEnd(verb, state) }));
   return { upTo: last.id, answers };
 }
 
-function afterEnd(verb: PendingVerb['verb'], { outcome }: RolloutState): { outcome: Outcome; message: string } {
-  const ways: Partial<Record<PendingVerb['verb'], string>> = {
-    undo: '; undo of the model starts a rollout back to the version before',
-    retry: '; a retry is a new rollout of the version',
-  };
-  return { outcome: 'refused', message: `The rollout has ended (${outcome})${ways[verb] ?? ''}` };
+/** What stops it has nothing to stop; what would make it go on is refused. */
+export function answerAfterEnd(verb: PendingVerb['verb'], { outcome }: RolloutState): Omit<VerbAnswer, 'id' | 'verb'> {
+  const ended = `It has ended (${outcome})`;
+  switch (verb) {
+    case 'pause':
+    case 'freeze':
+    case 'abort':
+      return { outcome: 'no-op', message: ended };
+    case 'undo':
+      return { outcome: 'refused', message: `${ended}; undo of the model starts a rollout back to the version before` };
+    default:
+      return { outcome: 'refused', message: `${ended}; retry starts its plan anew` };
+  }
 }
 
 function holdAfter(state: RolloutState, { actor, reason }: PendingVerb): Hold | undefined {

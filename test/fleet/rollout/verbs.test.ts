@@ -1,33 +1,49 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RolloutPhase, RolloutVerb, VerbAnswer } from '#lib/fleet/rollout/types.js';
-import { NO_DATA, PASS, SmallFleet } from './small-fleet.js';
+import { makeUndo } from '#lib/fleet/rollout/undo.js';
+import { hostsOf, NO_DATA, PASS, SmallFleet } from './small-fleet.js';
 
-const PHASES: readonly RolloutPhase[] = [
-  'Pending',
-  'Prefetch',
-  'Expand',
-  'WaitReady',
-  'Flip',
-  'Bake',
-  'Contract',
-  'Frozen',
-  'Rollback',
-  'Ended',
-];
+type Column = 'first' | 'wave' | 'contract' | 'frozen' | 'rollback' | 'ended';
+type Row = Readonly<Record<Column, VerbAnswer['outcome']>>;
 
-type Row = Readonly<Record<'first' | 'wave' | 'contract' | 'frozen' | 'rollback' | 'ended', VerbAnswer['outcome']>>;
+/** The column of each phase in the table of verbs.ts. */
+const COLUMNS: Readonly<Record<RolloutPhase, Column>> = {
+  Pending: 'first',
+  Prefetch: 'wave',
+  Expand: 'wave',
+  WaitReady: 'wave',
+  Flip: 'wave',
+  Bake: 'wave',
+  Contract: 'contract',
+  Frozen: 'frozen',
+  Rollback: 'rollback',
+  Ended: 'ended',
+};
+const PHASES = Object.keys(COLUMNS) as RolloutPhase[];
 
-/** The table of verbs.ts; `wave` is Prefetch to Bake. */
 const TABLE: Readonly<Record<RolloutVerb, Row>> = {
-  pause: row('applied', 'applied', 'applied', 'no-op', 'refused'),
-  resume: row('no-op', 'no-op', 'no-op', 'applied', 'refused'),
-  promote: row('applied', 'applied', 'no-op', 'applied', 'refused'),
-  'promote-full': row('applied', 'applied', 'no-op', 'applied', 'refused'),
-  freeze: row('applied', 'applied', 'applied', 'no-op', 'refused'),
-  retry: row('refused', 'refused', 'refused', 'applied', 'refused'),
-  abort: row('applied', 'applied', 'applied', 'applied', 'no-op'),
-  undo: row('applied', 'applied', 'applied', 'applied', 'no-op'),
+  pause: row('applied', 'applied', 'applied', 'no-op', 'refused', 'no-op'),
+  resume: row('no-op', 'no-op', 'no-op', 'applied', 'refused', 'refused'),
+  promote: row('applied', 'applied', 'no-op', 'applied', 'refused', 'refused'),
+  'promote-full': row('applied', 'applied', 'no-op', 'applied', 'refused', 'refused'),
+  freeze: row('applied', 'applied', 'applied', 'no-op', 'refused', 'no-op'),
+  retry: row('refused', 'refused', 'refused', 'applied', 'refused', 'refused'),
+  abort: row('applied', 'applied', 'applied', 'applied', 'no-op', 'no-op'),
+  undo: row('applied', 'applied', 'applied', 'applied', 'no-op', 'refused'),
+};
+const VERBS = Object.keys(TABLE) as RolloutVerb[];
+
+/** While it is paused, in any phase in which it can be. */
+const PAUSED: Readonly<Record<RolloutVerb, VerbAnswer['outcome']>> = {
+  pause: 'no-op',
+  resume: 'applied',
+  promote: 'applied',
+  'promote-full': 'applied',
+  freeze: 'applied',
+  retry: 'refused',
+  abort: 'applied',
+  undo: 'applied',
 };
 
 function row(
@@ -36,19 +52,9 @@ function row(
   contract: VerbAnswer['outcome'],
   frozen: VerbAnswer['outcome'],
   rollback: VerbAnswer['outcome'],
+  ended: VerbAnswer['outcome'],
 ): Row {
-  return { first, wave, contract, frozen, rollback, ended: 'refused' };
-}
-
-function column(phase: RolloutPhase): keyof Row {
-  const columns: Partial<Record<RolloutPhase, keyof Row>> = {
-    Pending: 'first',
-    Contract: 'contract',
-    Frozen: 'frozen',
-    Rollback: 'rollback',
-    Ended: 'ended',
-  };
-  return columns[phase] ?? 'wave';
+  return { first, wave, contract, frozen, rollback, ended };
 }
 
 function at(phase: RolloutPhase): SmallFleet {
@@ -65,13 +71,14 @@ function at(phase: RolloutPhase): SmallFleet {
   return fleet;
 }
 
-for (const [verb, outcomes] of Object.entries(TABLE) as [RolloutVerb, Row][]) {
+for (const verb of VERBS) {
   for (const phase of PHASES) {
-    test(`${verb} in ${phase} is ${outcomes[column(phase)]}`, () => {
+    const expected = TABLE[verb][COLUMNS[phase]];
+    test(`${verb} in ${phase} is ${expected}`, () => {
       const fleet = at(phase);
       const before = fleet.state;
       const answer = fleet.verb(verb);
-      assert.equal(answer.outcome, outcomes[column(phase)], answer.message);
+      assert.equal(answer.outcome, expected, answer.message);
       assert.match(answer.message, /\S/);
       if (answer.outcome !== 'applied') {
         assert.equal(fleet.state.phase, before.phase);
@@ -80,6 +87,39 @@ for (const [verb, outcomes] of Object.entries(TABLE) as [RolloutVerb, Row][]) {
     });
   }
 }
+
+for (const phase of PHASES.filter((one) => !['Frozen', 'Rollback', 'Ended'].includes(one))) {
+  for (const verb of VERBS) {
+    test(`${verb} in ${phase} while it is paused is ${PAUSED[verb]}`, () => {
+      const fleet = at(phase);
+      fleet.verb('pause');
+      const answer = fleet.verb(verb);
+      assert.equal(answer.outcome, PAUSED[verb], answer.message);
+      if (answer.outcome === 'applied') assert.equal(fleet.state.paused, verb === 'freeze');
+      else assert.ok(fleet.state.paused);
+    });
+  }
+}
+
+test('an undo that has not begun answers as the rollback that it is', () => {
+  for (const verb of VERBS) {
+    const cause = { to: 1, actor: 'ops', reason: 'wrong answers' };
+    const fleet = new SmallFleet({ start: makeUndo({ model: 'm', version: 2 }, { hosts: hostsOf(2) }, cause) });
+    assert.equal(fleet.verb(verb).outcome, TABLE[verb].rollback, verb);
+    fleet.runTo('Ended');
+    assert.equal(fleet.state.outcome, 'Undone');
+  }
+});
+
+test('promote-full in Contract is applied when waves are left', () => {
+  const waves = [{ hosts: 1 }, { percent: 100 }] as const;
+  const fleet = new SmallFleet({ hosts: 3, plan: { waves, bake: 1000, keepWarm: 'wave' } });
+  fleet.runTo('Contract', 0);
+  assert.equal(fleet.verb('promote').outcome, 'no-op');
+  assert.equal(fleet.verb('promote-full').outcome, 'applied');
+  fleet.runTo('Ended');
+  assert.equal(fleet.state.outcome, 'FastPromoted');
+});
 
 for (const phase of PHASES.filter((one) => one !== 'Ended' && one !== 'Rollback')) {
   for (const verb of ['abort', 'undo'] as const) {
