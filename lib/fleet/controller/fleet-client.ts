@@ -7,6 +7,7 @@ import { explain } from '../rollout/explain.js';
 import { makePlan } from '../rollout/plan.js';
 import { firstState } from '../rollout/reduce.js';
 import type { RolloutPlan, RolloutPlanOptions, RolloutVerb, VerbAnswer } from '../rollout/types.js';
+import { answerAfterEnd } from '../rollout/verbs.js';
 import type {
   AuditEntry,
   FleetExport,
@@ -25,6 +26,8 @@ import { retryOf, undoOf } from './successors.js';
 
 /** Between two looks for the answer of a verb, in ms. */
 const LOOK_MS = 25;
+/** How often a start is made anew for a stable version that is another one by then. */
+const STARTS = 3;
 /** Verbs that make a rollout go on: they wait for replicas. The others are never held up. */
 const FORWARD: ReadonlySet<RolloutVerb> = new Set<RolloutVerb>(['resume', 'promote', 'promote-full', 'retry']);
 
@@ -80,26 +83,25 @@ export class FleetClient {
    * Starts a rollout over all hosts that are not cordoned. The same operation again starts nothing and gets the same
    * answer.
    *
-   * @throws AspiredError ERR_PLAN_*, ERR_ROLLOUT_ACTIVE, ERR_VERSION_TOMBSTONED, ERR_STORE_EMPTY, ERR_STORE_UNCONFIRMED
+   * @throws AspiredError ERR_PLAN_*, ERR_ROLLOUT_ACTIVE, ERR_VERSION_TOMBSTONED, ERR_ROLLOUT_CONFLICT, ERR_STORE_EMPTY,
+   * ERR_STORE_UNCONFIRMED
    */
   async start(plan: RolloutPlanOptions, intent: IntentOptions): Promise<VerbDone> {
     const checked = checkIntent(intent);
-    const known = await this.startedBy(idOf(plan.model, `v${plan.version}`, checked));
+    const id = idOf(plan.model, `v${plan.version}`, checked);
+    const known = await this.startedBy(id);
     if (known) return known;
     const name = checkFleetName('model', plan.model);
-    const [meta, registry, model] = await Promise.all([this.store.meta(), this.store.hosts(), this.store.model(name)]);
-    if (!meta) throw new AspiredError('ERR_STORE_EMPTY', `The store does not have the fleet ${this.store.fleet}.`);
-    const hosts = registry.filter(({ cordoned }) => !cordoned);
-    const from = model?.stable;
-    const made = makePlan(plan, { hosts, ...(from !== undefined && { stable: from }) });
     const { actor, reason } = checked;
-    const id = idOf(plan.model, `v${plan.version}`, checked);
-    return this.begin({
-      id,
-      plan: made,
-      state: firstState(made, { from, actor, reason }),
-      force: plan.force ?? false,
-      ...checked,
+    return this.begin(async () => {
+      const { store } = this;
+      const [meta, registry, model] = await Promise.all([store.meta(), store.hosts(), store.model(name)]);
+      if (!meta) throw new AspiredError('ERR_STORE_EMPTY', `The store does not have the fleet ${store.fleet}.`);
+      const hosts = registry.filter(({ cordoned }) => !cordoned);
+      const from = model?.stable;
+      const made = makePlan(plan, { hosts, ...(from !== undefined && { stable: from }) });
+      const state = firstState(made, { from, actor, reason });
+      return { id, plan: made, state, force: plan.force ?? false, expectStable: from ?? null, ...checked };
     });
   }
 
@@ -259,9 +261,7 @@ export class FleetClient {
     if (before) return this.done(record.id, before);
     if (verb === 'retry') return this.succeed(retryOf, record, intent, force);
     if (verb === 'undo') return this.succeed(undoOf, record, intent, true);
-    const goesOn = FORWARD.has(verb);
-    const message = `It has ended (${record.state.outcome})${goesOn ? '; retry starts its plan anew' : ''}`;
-    return this.done(record.id, { outcome: goesOn ? 'refused' : 'no-op', message });
+    return this.done(record.id, answerAfterEnd(verb, record.state));
   }
 
   /** Starts the rollout that follows from one that has ended, if any does. */
@@ -274,18 +274,37 @@ export class FleetClient {
     const id = idOf(record.model, make === undoOf ? 'undo' : 'retry', intent);
     const known = await this.startedBy(id);
     if (known) return known;
-    const model = await this.store.model(record.model);
-    const hosts = (await this.store.hosts()).filter(({ cordoned }) => !cordoned);
-    const next = make({ record, model, hosts, intent, force });
-    if ('refused' in next) return this.done(record.id, { outcome: 'refused', message: next.refused });
-    return this.begin({ id, ...next, force, ...intent });
+    return this.begin(async () => {
+      const model = await this.store.model(record.model);
+      const hosts = (await this.store.hosts()).filter(({ cordoned }) => !cordoned);
+      const next = make({ record, model, hosts, intent, force });
+      if ('refused' in next) return { rollout: record.id, ...next };
+      return { id, ...next, force, expectStable: model?.stable ?? null, ...intent };
+    });
   }
 
-  private async begin(start: RolloutStart): Promise<VerbDone> {
+  /** `make` is asked again when another version has become stable since it looked. */
+  private async begin(
+    make: () => Promise<RolloutStart | { readonly rollout: string; readonly refused: string }>,
+  ): Promise<VerbDone> {
+    for (let attempt = 1; ; attempt++) {
+      const start = await make();
+      if ('refused' in start) return this.done(start.rollout, { outcome: 'refused', message: start.refused });
+      const done = await this.tryToBegin(start);
+      if (done) return done;
+      if (attempt < STARTS) continue;
+      const message = `Model ${start.plan.model} gets another stable version each time that it is looked at.`;
+      throw new AspiredError('ERR_ROLLOUT_CONFLICT', message);
+    }
+  }
+
+  /** Undefined: another version is stable than the one that it was made for. */
+  private async tryToBegin(start: RolloutStart): Promise<VerbDone | undefined> {
     const { plan, state } = start;
     const isBack = state.rollback !== undefined;
     if (!isBack) await this.needReplicas('nothing was started');
     const started = await this.store.startRollout(start);
+    if (started.outcome === 'conflict') return undefined;
     if (started.outcome === 'active') {
       throw new AspiredError('ERR_ROLLOUT_ACTIVE', `Model ${plan.model} has an active rollout: ${started.active}.`);
     }
@@ -315,8 +334,9 @@ export class FleetClient {
       if (record?.state.phase === 'Ended') {
         // Its last commit may have been the answer.
         const last = await this.store.verbAnswer(id, operation);
-        const message = `It ended (${record.state.outcome}) before it was looked at`;
-        return this.done(id, last ?? { outcome: 'refused', message });
+        const { outcome } = answerAfterEnd(verb, record.state);
+        const message = `It ended (${record.state.outcome}) before ${verb} was looked at`;
+        return this.done(id, last ?? { outcome, message });
       }
       if (performance.now() >= end) {
         const message = `${verb} is written, and no controller has looked at it within ${this.settings.answerTimeoutMs} ms`;

@@ -100,12 +100,13 @@ export function recordOf(id: string, { model, revision, plan, state, stamps }: R
 }
 
 export function startRollout(fleet: SharedMemory, start: RolloutStart): StartAnswer {
-  const { id, plan, state, force, actor, reason, operation } = start;
+  const { id, plan, state, force, expectStable, actor, reason, operation } = start;
   const { rollouts } = fleet.data;
   const model = modelOf(fleet, plan.model);
   const known = rollouts.has(id) ? id : (model.operations.get(operation) as string | undefined);
   if (known !== undefined) return { outcome: 'duplicate', record: recordOf(known, rolloutOf(fleet, known)) };
   if (model.active !== undefined) return { outcome: 'active', active: model.active };
+  if (expectStable !== undefined && expectStable !== (model.stable ?? null)) return { outcome: 'conflict' };
   if (!force && model.tombstones.includes(plan.version)) return { outcome: 'tombstoned' };
   const now = fleet.now();
   const rollout: RolloutData = {
@@ -168,7 +169,7 @@ export function assertCells(fleet: SharedMemory, change: AssertChange): CommitAn
   const at = fleet.now();
   const before = model.operations.get(intent.operation) as CommitAnswer | undefined;
   if (before) return { ...before, outcome: 'duplicate' };
-  if (model.generation !== expectGeneration) {
+  if (model.generation !== expectGeneration || (stable !== undefined && model.active !== undefined)) {
     return { outcome: 'conflict', revision: 0, generation: model.generation, at };
   }
   nextGeneration(fleet, model, generationAbove);

@@ -126,12 +126,19 @@ export interface RolloutStart extends Intent {
   readonly state: RolloutState;
   /** Start although the version is tombstoned. */
   readonly force: boolean;
+  /**
+   * The stable version that plan and state were made for; null: none. A rollout that ended since may have made another one
+   * stable, and what this one would go back to is not what hosts have any more. @default any
+   */
+  readonly expectStable?: number | null;
 }
 
 export type StartAnswer =
   | { readonly outcome: 'started' | 'duplicate'; readonly record: RolloutRecord }
   /** `active` is the one that is in the way. */
   | { readonly outcome: 'active'; readonly active: string }
+  /** Another version is stable than `expectStable`; nothing was written. */
+  | { readonly outcome: 'conflict' }
   | { readonly outcome: 'tombstoned' };
 
 /** One step of a rollout. */
@@ -243,7 +250,8 @@ export interface FleetStore extends HostStore {
   model(name: string): Promise<ModelRecord | undefined>;
   /**
    * Writes cells outside of a rollout, with a new generation: hosts that joined later, re-assertion after lost writes,
-   * models that are taken over. Refused ('conflict') while another generation than `expectGeneration` is stored.
+   * models that are taken over. Refused ('conflict') while another generation than `expectGeneration` is stored, and with
+   * `stable` while a rollout is active: it goes from the version that was stable when it started.
    */
   assertCells(change: {
     readonly model: string;

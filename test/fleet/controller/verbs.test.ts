@@ -1,6 +1,8 @@
 // Every verb has an answer in every state of a rollout, and does what the answer says.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MemoryStore } from '#lib/fleet/store/memory-store.js';
+import type { RolloutStart } from '#lib/fleet/store/types.js';
 import { coded } from '../../support/manager.js';
 import { Fleet, HEARTBEAT_MS, MODEL, until, WHO } from './fleet.js';
 
@@ -94,6 +96,53 @@ test('undo after the end is a rollout of its own, back to the version before, on
   );
   const other = await fleet.client.undo(rollout, WHO);
   assert.equal(other.outcome, 'refused', other.message);
+});
+
+test('a rollout that ends while the next one is being planned: the next one goes from what is stable then', async (t) => {
+  const fleet = await Fleet.start(t, { hosts: 2 });
+  const { startRollout } = MemoryStore.prototype;
+  const started = t.mock.method(MemoryStore.prototype, 'startRollout');
+  started.mock.mockImplementationOnce(async function (this: MemoryStore, start: RolloutStart) {
+    const { generation = 0 } = (await fleet.client.model(MODEL)) ?? {};
+    const cells = { model: MODEL, expectGeneration: generation, hosts: [], writes: [], stable: 5 };
+    await fleet.store.assertCells({ ...cells, intent: { ...WHO, operation: 'meanwhile' } });
+    return startRollout.call(this, start);
+  });
+  const { rollout } = await fleet.rollout();
+  assert.equal((await fleet.get(rollout)).state.from, 5);
+  assert.equal(started.mock.callCount(), 2);
+});
+
+test('a rollout with a deadline that is shorter than a bake by default can be undone', async (t) => {
+  const fleet = await Fleet.start(t, { hosts: 2 });
+  await fleet.control();
+  const { rollout } = await fleet.rollout({ deadline: '30s' });
+  await fleet.ends(rollout, 'Promoted');
+  const undone = await fleet.client.undo(rollout, WHO);
+  await fleet.ends(undone.rollout, 'Undone');
+  await fleet.serves(1);
+});
+
+test('a verb that comes too late is answered as one that is given after the end', async (t) => {
+  const fleet = await Fleet.start(t, { hosts: 2 });
+  const { rollout } = await fleet.rollout();
+  const verbs = ['abort', 'pause', 'promote'] as const;
+  const answers = verbs.map((verb) => fleet.client.verb(rollout, verb, WHO));
+  await until(async () => (await fleet.store.pendingVerbs(rollout)).length === verbs.length, 'the verbs');
+  const { state } = await fleet.get(rollout);
+  await fleet.store.commit({
+    ...{ rollout, model: MODEL, expectRevision: 0, operation: 'end', stamps: ['endedAt'], writes: [], hosts: [] },
+    state: { ...state, phase: 'Ended', outcome: 'Promoted' },
+    audit: { event: 'ended', message: 'by the test', actor: 'test', hosts: 0 },
+    modelChange: { release: true },
+  });
+  const late = await Promise.all(answers);
+  const after = await Promise.all(verbs.map((verb) => fleet.client.verb(rollout, verb, WHO)));
+  assert.deepEqual(
+    late.map(({ outcome }) => outcome),
+    after.map(({ outcome }) => outcome),
+  );
+  for (const { message } of late) assert.match(message, /ended \(Promoted\) before .* was looked at/);
 });
 
 test('undo while it is active takes it back', async (t) => {

@@ -34,6 +34,24 @@ export function rolloutTests(it: It): void {
     assert.deepEqual([entry?.event, entry?.rollout, entry?.revision, entry?.hosts], ['start', 'r1', 0, 1]);
   });
 
+  it('a rollout starts from the stable version that it was made for, and that stays until it ends', async (store) => {
+    await withHosts(store, 'a');
+    const none = start('r0', 'm', ['a'], { expectStable: null });
+    assert.deepEqual(await store.startRollout({ ...none, expectStable: 1 }), { outcome: 'conflict' });
+    const change = { model: 'm', hosts: [], writes: [], stable: 42 };
+    await store.assertCells({ ...change, expectGeneration: 0, intent: intent() });
+    assert.deepEqual(await store.startRollout(none), { outcome: 'conflict' });
+    assert.deepEqual(await store.startRollout({ ...none, expectStable: 4 }), { outcome: 'conflict' });
+    assert.equal(await store.rollout('r0'), undefined);
+    assert.equal((await store.startRollout({ ...none, expectStable: 42 })).outcome, 'started');
+    assert.equal((await store.startRollout(none)).outcome, 'duplicate', 'whatever has become stable since');
+    const moved = { ...change, stable: 41, expectGeneration: 1 };
+    assert.equal((await store.assertCells({ ...moved, intent: intent() })).outcome, 'conflict');
+    const { stable: _, ...cells } = moved;
+    assert.equal((await store.assertCells({ ...cells, intent: intent() })).outcome, 'committed');
+    assert.equal((await store.model('m'))?.stable, 42);
+  });
+
   it('a version that was taken back starts by force only', async (store) => {
     await withHosts(store, 'a');
     const writes = { model: 'm', expectGeneration: 0, hosts: [], writes: [], intent: intent() };

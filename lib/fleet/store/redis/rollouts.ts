@@ -49,13 +49,14 @@ export class RedisRollouts {
   }
 
   async start(start: RolloutStart): Promise<StartAnswer> {
-    const { id, plan, state, force, actor, reason, operation } = start;
+    const { id, plan, state, force, expectStable, actor, reason, operation } = start;
     const { keys } = this.#connection;
     const { model, version } = plan;
     const rollout = keys.rollout(id);
     const header = {
       ...{ id, model, version: String(version), force, operation: checkOperation(operation), actor },
       ...{ hosts: plan.hosts.length, message: `version ${version}: ${reason}` },
+      ...(expectStable !== undefined && { expectStable: String(expectStable ?? '') }),
     };
     const history = keys.history(model);
     const [outcome, value] = await this.#connection.script(
@@ -73,7 +74,7 @@ export class RedisRollouts {
       [JSON.stringify(header), JSON.stringify(state), JSON.stringify(plan)],
     );
     if (outcome === 'active') return { outcome, active: String(value) };
-    if (outcome === 'tombstoned') return { outcome };
+    if (outcome === 'tombstoned' || outcome === 'conflict') return { outcome };
     if (outcome === 'started') {
       const at = Number(value);
       await this.#forget(model).catch(() => {}); // The next start does it.

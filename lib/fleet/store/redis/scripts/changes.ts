@@ -75,10 +75,11 @@ export const START: Script = {
 local header = cjson.decode(ARGV[1])
 if isEmpty(KEYS[1]) then return {'empty'} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'duplicate', header.id} end
-local active, tombstones, ops = unpack(redis.call('HMGET', KEYS[4], 'active', 'tombstones', 'ops'))
+local active, stable, tombstones, ops = unpack(redis.call('HMGET', KEYS[4], 'active', 'stable', 'tombstones', 'ops'))
 local known = recall(ops, header.operation)
 if known then return {'duplicate', known} end
 if active then return {'active', active} end
+if header.expectStable and header.expectStable ~= (stable or '') then return {'conflict'} end
 local bad = string.find(',' .. (tombstones or '') .. ',', ',' .. header.version .. ',', 1, true)
 if bad and not header.force then return {'tombstoned'} end
 local at = now()
@@ -147,11 +148,11 @@ export const ASSERT: Script = {
   lua: `${NOW}${OPERATIONS}${EMPTY}${AUDIT}${REVISION}${CELLS}${GENERATION}${VERSIONS}
 local header = cjson.decode(ARGV[1])
 if isEmpty(KEYS[1]) then return {'empty'} end
-local generation, tombstones, ops = unpack(redis.call('HMGET', KEYS[2], 'gen', 'tombstones', 'ops'))
+local generation, active, tombstones, ops = unpack(redis.call('HMGET', KEYS[2], 'gen', 'active', 'tombstones', 'ops'))
 local before = recall(ops, header.operation)
 if before then return {'duplicate', string.match(before, '^(%d+) (%d+) (%d+)$')} end
 local at = now()
-if (generation or '0') ~= header.expect then return {'conflict', '0', generation or '0', at} end
+if (generation or '0') ~= header.expect or (header.stable and active) then return {'conflict', '0', generation or '0', at} end
 generation = nextGeneration(KEYS[2], generation, header.above)
 local answer = '0 ' .. generation .. ' ' .. at
 redis.call('HSET', KEYS[2], 'ops', remember(ops, header.operation, answer))
