@@ -93,11 +93,9 @@ export class StoreLoss {
     }
     this.lost = [];
     if (!this.suspicious || this.grace()) return;
-    const mended = await mendLostWrites(store, hosts());
-    this.suspicious = false;
-    if (mended.length === 0) return;
-    const message = `The store had lost writes of ${mended.join(', ')}: told anew what most hosts serve.`;
-    onError(new AspiredError('ERR_ROLLOUT_CONFLICT', message));
+    const { done, unfinished } = await mendLostWrites(store, hosts());
+    this.suspicious = unfinished;
+    for (const message of done) onError(new AspiredError('ERR_ROLLOUT_CONFLICT', message));
   }
 
   private suspect(all: boolean): void {

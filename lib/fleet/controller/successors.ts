@@ -1,6 +1,6 @@
 // Rollouts that follow from one that has ended: the same again, or back.
 import { firstState } from '../rollout/reduce.js';
-import type { RolloutPlan, RolloutState } from '../rollout/types.js';
+import type { RolloutPlan, RolloutPlanOptions, RolloutState } from '../rollout/types.js';
 import { makeUndo, undoTarget } from '../rollout/undo.js';
 import type { ModelRecord, RolloutRecord } from '../store/types.js';
 import type { FleetHost, Intent } from '../types.js';
@@ -41,14 +41,17 @@ export function undoOf({ record, model, hosts, intent }: Predecessor): Successor
   }
   const to = undoTarget(model);
   if (to === undefined) return { refused: 'There is no version to go back to' };
-  const { version, maxUnavailable, deadlineMs, progressDeadlineMs, bytes, surgeBytes } = plan;
-  const options = { model: plan.model, version, maxUnavailable, bytes, surgeBytes };
+  const { model: name, version } = plan;
   const { actor, reason } = intent;
-  return makeUndo(
-    { ...options, deadline: deadlineMs, progressDeadline: progressDeadlineMs },
-    { hosts, stable: version },
-    { to, actor, reason },
-  );
+  return makeUndo({ ...limitsOf(plan), model: name, version }, { hosts, stable: version }, { to, actor, reason });
+}
+
+/** What a rollout that follows from another one keeps of its plan: budgets and deadlines. */
+export function limitsOf(
+  plan: RolloutPlan,
+): Pick<RolloutPlanOptions, 'maxUnavailable' | 'bytes' | 'surgeBytes' | 'deadline' | 'progressDeadline'> {
+  const { maxUnavailable, bytes, surgeBytes, deadlineMs, progressDeadlineMs } = plan;
+  return { maxUnavailable, bytes, surgeBytes, deadline: deadlineMs, progressDeadline: progressDeadlineMs };
 }
 
 /** The plan with the hosts of now: those that it knew keep their places, the others come last. */

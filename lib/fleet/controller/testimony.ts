@@ -1,6 +1,7 @@
 // What the hosts know, when the store has forgotten it. Pure.
 
 import { encodeCell } from '../codec.js';
+import type { Witness } from '../rollout/text.js';
 import type { FleetExport } from '../store/types.js';
 import { FLEET_SCHEMA, type FleetHost, type HostReport } from '../types.js';
 
@@ -10,14 +11,14 @@ export interface ModelTestimony {
   readonly generation: number;
   /** Versions that a plain name resolves to, by how many hosts, and with the highest generation of those. */
   readonly votes: ReadonlyMap<number, { readonly hosts: number; readonly generation: number }>;
-  /** What hosts were told to take back as bad, with the highest generation that says so. */
-  readonly rolledBack: ReadonlyMap<number, number>;
+  /** What hosts were told to take back as bad: who says so with the highest generation. */
+  readonly rolledBack: ReadonlyMap<number, Witness>;
 }
 
 interface Gathered {
   generation: number;
   readonly votes: Map<number, { hosts: number; generation: number }>;
-  readonly rolledBack: Map<number, number>;
+  readonly rolledBack: Map<number, Witness>;
 }
 
 /** Gathers reports. */
@@ -33,7 +34,9 @@ export class Testimony {
       }
       model.generation = Math.max(model.generation, generation);
       for (const version of rolledBack) {
-        model.rolledBack.set(version, Math.max(generation, model.rolledBack.get(version) ?? 0));
+        const known = model.rolledBack.get(version);
+        if (!known || known.generation < generation)
+          model.rolledBack.set(version, { host: report.info.id, generation });
       }
       if (primary === undefined) continue;
       const vote = model.votes.get(primary) ?? { hosts: 0, generation: 0 };
@@ -45,7 +48,7 @@ export class Testimony {
 /** Versions that were taken back last: not those that a later generation made the primary again. */
 export function badOf({ votes, rolledBack }: ModelTestimony): readonly number[] {
   return [...rolledBack]
-    .filter(([version, generation]) => generation >= (votes.get(version)?.generation ?? 0))
+    .filter(([version, { generation }]) => generation >= (votes.get(version)?.generation ?? 0))
     .map(([version]) => version)
     .sort((a, b) => a - b);
 }

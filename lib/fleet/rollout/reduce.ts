@@ -8,7 +8,7 @@ import { budgetHold, hostsHold, minAliveHold, plainHold, quorumLost, quorumOf, s
 import { layoutOf } from './layout.js';
 import { enterRollback, rollbackState, rollbackStep } from './rollback.js';
 import { CONTROLLER, changed, inPhase, unchanged } from './step.js';
-import { count, span } from './text.js';
+import { count, span, witnessText } from './text.js';
 import type { Hold, Observation, RolloutPhase, RolloutPlan, RolloutState, RolloutStep } from './types.js';
 import { answersAfterEnd, frozenState, verbStep } from './verbs.js';
 import { collect, isLast, needMib, readyHosts, type Tally, type Tick, tallyOf, type Work } from './work.js';
@@ -91,8 +91,7 @@ function stuck(tick: Tick): string | undefined {
 function witnessStep(tick: Tick): RolloutStep | undefined {
   const { state, seen, plan } = tick;
   if (!seen.witness || state.rollback?.everywhere) return undefined;
-  const { host, generation } = seen.witness;
-  const reason = `host ${host} has seen generation ${generation}, which took version ${plan.version} back`;
+  const reason = witnessText(seen.witness, plan.version);
   const { outcome = 'RolledBack', stable } = state.rollback ?? {};
   const rollback = { outcome, reason, tombstone: true, everywhere: true, ...(stable === undefined ? {} : { stable }) };
   return enterRollback(tick, rollbackState(state, rollback), { event: 'witness' });

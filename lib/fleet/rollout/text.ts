@@ -1,4 +1,4 @@
-// Figures in sentences.
+// Sentences, and figures in them.
 
 /** '1 host', '1,200 hosts'. */
 export function count(n: number, what: string): string {
@@ -20,4 +20,15 @@ export function span(ms: number): string {
   if (minutes < 120) return `${minutes} min`;
   const rest = minutes % 60;
   return `${Math.floor(minutes / 60)} h${rest === 0 ? '' : ` ${rest} min`}`;
+}
+
+/** A host that has seen more than the store has. */
+export interface Witness {
+  readonly host: string;
+  readonly generation: number;
+}
+
+/** What a host testifies, as a reason to go back. */
+export function witnessText({ host, generation }: Witness, version: number): string {
+  return `host ${host} has seen generation ${generation}, which took version ${version} back`;
 }
