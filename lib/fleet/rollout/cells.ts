@@ -97,13 +97,20 @@ function final({ told, seen, current, fits }: Spot, hasOld: boolean): number {
 
 // Where the old version is resident it is primary at once, and the new one goes. Elsewhere it is loaded beside the bad one,
 // or, without room, after it.
-function rolledBack({ told, seen, current, fits }: Spot, hasOld: boolean): number {
+function rolledBack(spot: Spot, hasOld: boolean): number {
+  const { told, seen, current, fits } = spot;
   if (!hasOld) return ROLLED_BACK;
   const done = OLD | ROLLED_BACK;
-  if ((told & ~COLD) === done) return told === done || (current && serves(seen, SEEN.OLD_READY)) ? done : told;
+  if (told === done) return isStuck(spot) ? done | COLD : done;
+  if ((told & ~COLD) === done) return current && serves(seen, SEEN.OLD_READY) ? done : told;
   // After lost writes a host may have given up the old version although the store does not know that it was told to.
   const noRoom = (told & COLD) !== 0 || (!fits && (seen & SEEN.OLD_RESIDENT) === 0);
   return noRoom ? done | COLD : done;
+}
+
+// Told to go back while it was away, or while the store did not know what it has: it waits for room that nobody makes.
+function isStuck({ seen, current, fits }: Spot): boolean {
+  return current && !fits && serves(seen, SEEN.NEW_READY) && (seen & SEEN.OLD_RESIDENT) === 0;
 }
 
 /** The cell of these bits. */

@@ -49,6 +49,47 @@ test('cold hosts go back within maxUnavailable, one after the other', () => {
   assert.deepEqual([...fleet.told], Array(3).fill(OLD | ROLLED_BACK));
 });
 
+test('a host that was told to go back while it was away, without room for both, lets the bad version go first', () => {
+  const waves = [{ hosts: 2 }, { percent: 100 }] as const;
+  const plan = { waves, bytes: 100 * MIB, maxUnavailable: 1, keepWarm: 'wave', bake: 1000 } as const;
+  const fleet = new SmallFleet({ hosts: 4, plan });
+  fleet.freeMib.fill(0);
+  fleet.runTo('Prefetch', 1);
+  assert.deepEqual(fleet.toldAll(NEW), [0, 1]);
+  fleet.kill(0, 1);
+  // Nobody knows how much room there is on a host that is away.
+  fleet.freeMib.fill(0xffffffff, 0, 2);
+  fleet.verb('abort');
+  assert.deepEqual([...fleet.told.subarray(0, 2)], [OLD | ROLLED_BACK, OLD | ROLLED_BACK]);
+  for (const place of [0, 1]) fleet.seen[place] = SEEN.ALIVE | SEEN.NEW_READY | SEEN.PRIMARY_NEW;
+  fleet.freeMib.fill(0);
+  fleet.tick();
+  assert.deepEqual(fleet.toldAll(COLD), [], 'they have not read it yet');
+  fleet.upToDate.fill(1);
+  fleet.tick();
+  assert.deepEqual(fleet.toldAll(COLD), [0], 'within maxUnavailable');
+  fleet.react([0, 2, 3]);
+  fleet.tick();
+  assert.deepEqual(fleet.toldAll(COLD), [1]);
+  assert.equal(fleet.told[0], OLD | ROLLED_BACK);
+  fleet.runTo('Ended');
+  assert.deepEqual([...fleet.told], Array(4).fill(OLD | ROLLED_BACK));
+});
+
+test('a host that was told anew after lost writes, and has no room for it, lets the bad version go in the rollback', () => {
+  const waves = [{ hosts: 1 }, { percent: 100 }] as const;
+  const fleet = new SmallFleet({ hosts: 3, plan: { waves, bytes: 100 * MIB, maxUnavailable: 1, bake: 1000 } });
+  fleet.runTo('Bake', 0);
+  fleet.react();
+  // It was in a later wave that the store does not know of any more.
+  fleet.freeMib[2] = 0;
+  fleet.seen[2] = SEEN.ALIVE | SEEN.NEW_READY | SEEN.PRIMARY_NEW;
+  fleet.verb('abort');
+  assert.deepEqual([...fleet.told], [OLD | ROLLED_BACK, OLD, OLD | ROLLED_BACK | COLD]);
+  fleet.runTo('Ended');
+  assert.equal(fleet.told[2], OLD | ROLLED_BACK);
+});
+
 test('a rollback that hangs ends the bad version above the budget, and then ends itself', () => {
   const plan = { waves: ONE_WAVE, bytes: 100 * MIB, maxUnavailable: 1, bake: 1000, progressDeadline: 5000 };
   const fleet = new SmallFleet({ hosts: 3, plan });
@@ -187,6 +228,8 @@ test('a witness of the rollback wins, in any phase, and every host is told', () 
 
 test('an undo is a rollout that is nothing but a rollback, and makes the version before stable', () => {
   const hosts = hostsOf(3);
+  const short = { model: 'm', version: 2, deadline: '5s' };
+  assert.equal(makeUndo(short, { hosts }, { to: 1, actor: 'ops', reason: 'wrong' }).plan.deadlineMs, 5000);
   const start = makeUndo({ model: 'm', version: 2 }, { hosts }, { to: 1, actor: 'ops', reason: 'wrong answers' });
   const fleet = new SmallFleet({ start });
   fleet.told.fill(NEW | PRIMARY_NEW);
@@ -199,6 +242,23 @@ test('an undo is a rollout that is nothing but a rollback, and makes the version
   assert.deepEqual([...fleet.told], Array(3).fill(OLD | ROLLED_BACK));
   assert.equal(undoTarget({ stable: 4, previous: [4, 3, 2], tombstones: [3] }), 2);
   assert.equal(undoTarget({ stable: 4, previous: [], tombstones: [] }), undefined);
+});
+
+test('an undo that a witness asks for tells every host, also those that the store knows nothing of', () => {
+  const hosts = hostsOf(3);
+  const witness = { host: 'h1', generation: 17 };
+  const start = makeUndo({ model: 'm', version: 2 }, { hosts }, { to: 1, actor: 'controller', witness });
+  const fleet = new SmallFleet({ start });
+  assert.deepEqual([...fleet.told], Array(3).fill(OLD), 'as if it had been done already');
+  fleet.witness = witness;
+  fleet.tick();
+  assert.equal(fleet.toldAll(ROLLED_BACK).length, 3);
+  fleet.witness = undefined;
+  fleet.runTo('Ended');
+  assert.equal(fleet.state.outcome, 'RolledBack');
+  assert.equal(fleet.model.stable, 1);
+  assert.deepEqual([...fleet.model.tombstones], [2]);
+  assert.match(fleet.audit[0] ?? '', /host h1 has seen generation 17, which took version 2 back/);
 });
 
 test('too few living hosts hold a wave, by name', () => {
