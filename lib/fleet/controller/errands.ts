@@ -1,4 +1,5 @@
 // What is to be done besides ticks. With Redis it goes through queues, see queues.ts; this is the way without.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { RolloutStep } from '../rollout/types.js';
 import type { CommitAnswer, RolloutRecord } from '../store/types.js';
 import type { GateErrand } from './gate-desk.js';
@@ -64,26 +65,11 @@ export class LocalErrands implements Errands {
   private async run(errand: GateErrand): Promise<void> {
     const { signal } = this.ends;
     try {
-      if (errand.round > 0) await pause(NEXT_ROUND_MS, signal);
+      if (errand.round > 0) await sleep(NEXT_ROUND_MS, undefined, { signal, ref: false });
       await this.workforce.gate(errand, signal);
       this.workforce.onGateDone(errand);
     } catch (error) {
       if (!signal.aborted) this.workforce.onError(error);
     }
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    timer.unref();
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        reject(signal.reason);
-      },
-      { once: true },
-    );
-  });
 }

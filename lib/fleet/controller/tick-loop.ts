@@ -24,6 +24,8 @@ interface Entry {
   /** Woken while it ran. */
   again: boolean;
   timer: NodeJS.Timeout | undefined;
+  /** It ended while it ran. */
+  over: boolean;
 }
 
 /** See the top of the file. */
@@ -32,6 +34,11 @@ export class TickLoop {
   private closed = false;
 
   constructor(private readonly options: TickLoopOptions) {}
+
+  /** Rollouts that it has timers and ticks of. */
+  get size(): number {
+    return this.entries.size;
+  }
 
   /** A tick as soon as possible, by whichever controller. */
   wake(rollout: string): void {
@@ -49,12 +56,13 @@ export class TickLoop {
     }
     if (this.closed) return Promise.resolve();
     clearTimeout(entry.timer);
+    entry.over = false;
     entry.running = this.stretch(rollout, entry).finally(() => {
       entry.running = undefined;
       if (entry.again) {
         entry.again = false;
         this.wake(rollout);
-      }
+      } else if (entry.over) this.entries.delete(rollout);
     });
     return entry.running;
   }
@@ -63,7 +71,8 @@ export class TickLoop {
   forget(rollout: string): void {
     const entry = this.entries.get(rollout);
     clearTimeout(entry?.timer);
-    if (!entry?.running) this.entries.delete(rollout);
+    if (entry?.running) entry.over = true;
+    else this.entries.delete(rollout);
   }
 
   /** Ends when the ticks that are under way have ended. */
@@ -105,7 +114,7 @@ export class TickLoop {
   private entryOf(rollout: string): Entry {
     let entry = this.entries.get(rollout);
     if (!entry) {
-      entry = { running: undefined, again: false, timer: undefined };
+      entry = { running: undefined, again: false, timer: undefined, over: false };
       this.entries.set(rollout, entry);
     }
     return entry;

@@ -8,6 +8,7 @@ import type { CommitAnswer, FleetStore, ModelRecord, RolloutRecord } from '../st
 import { CellBook } from './cell-book.js';
 import type { FleetView } from './fleet-view.js';
 import { GateDesk, type GateErrand } from './gate-desk.js';
+import { release } from './lost-rollouts.js';
 import { type HostPicture, type Observed, observe } from './observe.js';
 
 /** A sweep that is not older does for a tick, in ms. */
@@ -87,7 +88,10 @@ export class RolloutTicker {
     await this.options.view.fresh(VIEW_AGE_MS);
     const record = await this.readRecord(rollout);
     if (!record) return this.forget(rollout, 'gone');
-    if (record.state.phase === 'Ended') return this.forget(rollout, 'ended', record.model);
+    if (record.state.phase === 'Ended') {
+      await this.releaseLeftOver(record);
+      return this.forget(rollout, 'ended', record.model);
+    }
     const look = await this.look(record);
     if (!look) return this.forget(rollout, 'gone', record.model);
     const { observed } = look;
@@ -120,6 +124,13 @@ export class RolloutTicker {
     await this.confirm(record.state.phase, step);
     if (step.state.phase === 'Ended') return this.forget(rollout, 'ended', record.model);
     return { outcome: 'committed', againInMs: 0, model: record.model, hold: step.state.hold };
+  }
+
+  /** Whoever closed it as lost died before the second step: no other rollout of the model could start. */
+  private async releaseLeftOver(record: RolloutRecord): Promise<void> {
+    const { store } = this.options;
+    const model = await store.model(record.model);
+    if (model?.active === record.id) await release(store, record);
   }
 
   private async readRecord(rollout: string): Promise<RolloutRecord | undefined> {
@@ -178,7 +189,8 @@ export class RolloutTicker {
 
   /**
    * Hosts are ahead of the store: writes were lost. After a while, in which those that know of a rollback can say so, what
-   * the store has is told anew with a generation above all that were seen: else they would never listen again.
+   * the store has is told anew with a generation above all that were seen: else they would never listen again. A host that
+   * has no room for it beside what it has keeps that until its wave, or the rollback, lets it go within the budget.
    */
   private async mendRegression({ record, model, observed }: Look): Promise<void> {
     const { store, clock, heartbeatIntervalMs } = this.options;
