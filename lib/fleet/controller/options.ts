@@ -104,7 +104,7 @@ export function checkControllerOptions(options: FleetControllerOptions): Control
     throw invalidOption(
       notify.length > 0 ? 'notify' : 'archiveDirectory',
       'nothing without { redis } as the store',
-      notify,
+      notify.length > 0 ? notify : archiveDirectory,
     );
   }
   return {

@@ -15,7 +15,10 @@ import {
   type FleetClientOptions,
 } from './options.js';
 import { QueueFactory } from './queues.js';
+import { inTime } from './within.js';
 
+/** As a command of the store, by default. */
+const ANSWER_MS = 5_000;
 const WAITING: ReadonlySet<string> = new Set(['delayed', 'waiting', 'prioritized']);
 
 interface PlannedJob {
@@ -49,8 +52,13 @@ export class PlannedStarts {
     if (!('redis' in store))
       throw invalidOption('store', "{ redis: 'redis://…' }: a planned start lies in a queue", store);
     const client = await FleetClient.connect(options);
-    const factory = await QueueFactory.load(fleet, store.redis, (error) => process.emitWarning(error as Error));
-    return new PlannedStarts(factory, factory.queue('schedule'), client);
+    try {
+      const factory = await QueueFactory.load(fleet, store.redis, (error) => process.emitWarning(error as Error));
+      return new PlannedStarts(factory, factory.queue('schedule'), client);
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
   }
 
   /**
@@ -58,6 +66,7 @@ export class PlannedStarts {
    * the controller that tried. The same operation again plans nothing.
    *
    * @param at Milliseconds since the epoch by the store's clock, or a Date.
+   * @throws AspiredError ERR_INVALID_ARGUMENT; ERR_STORE_UNAVAILABLE: it may be planned all the same, see list()
    */
   async plan(plan: RolloutPlanOptions, intent: IntentOptions, at: number | Date): Promise<PlannedStart> {
     const checked = checkIntent(intent);
@@ -65,7 +74,7 @@ export class PlannedStarts {
     if (!Number.isSafeInteger(time)) throw invalidOption('at', 'a Date, or milliseconds since the epoch', at);
     const delay = Math.max(0, time - (await this.client.now()));
     const jobId = `planned-${checked.operation.replaceAll(':', '-')}`;
-    await this.queue.add(
+    const added = this.queue.add(
       'start',
       { plan, intent: checked, at: time },
       {
@@ -73,23 +82,23 @@ export class PlannedStarts {
         ...{ removeOnComplete: { age: 86_400, count: 1_000 }, removeOnFail: { count: 100 } },
       },
     );
+    await inTime(ANSWER_MS, `planning ${jobId}`, added);
     return { id: jobId, plan, actor: checked.actor, reason: checked.reason, at: time };
   }
 
-  /** Those that have not started. */
+  /** Those that have not started. @throws AspiredError ERR_STORE_UNAVAILABLE */
   async list(): Promise<readonly PlannedStart[]> {
-    const jobs = await this.queue.getJobs(['delayed', 'wait', 'active', 'prioritized']);
+    const found = this.queue.getJobs(['delayed', 'wait', 'active', 'prioritized']);
+    const jobs = await inTime(ANSWER_MS, 'the list', found);
     return jobs.map(({ id, data }) => {
       const { actor, reason } = data.intent;
       return { id: id as string, plan: data.plan, actor, reason, at: data.at };
     });
   }
 
-  /** Takes one back. False: there is none of this id, or it has started. */
-  async cancel(id: string): Promise<boolean> {
-    const job = await this.queue.getJob(id);
-    if (!job || !WAITING.has(await job.getState())) return false;
-    return (await this.queue.remove(id)) === 1;
+  /** Takes one back. False: there is none of this id, or it has started. @throws AspiredError ERR_STORE_UNAVAILABLE */
+  cancel(id: string): Promise<boolean> {
+    return inTime(ANSWER_MS, `taking ${id} back`, this.remove(id));
   }
 
   async close(): Promise<void> {
@@ -99,6 +108,12 @@ export class PlannedStarts {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  private async remove(id: string): Promise<boolean> {
+    const job = await this.queue.getJob(id);
+    if (!job || !WAITING.has(await job.getState())) return false;
+    return (await this.queue.remove(id)) === 1;
   }
 }
 
@@ -137,8 +152,9 @@ export class PlannedStartWorker {
     try {
       await client.start(plan, intent);
     } catch (error) {
-      if (error instanceof AspiredError && (error.status === 'UNAVAILABLE' || error.status === 'ABORTED')) throw error;
+      // Also of an attempt that others follow: the last one is not known as such before it has failed.
       this.onError(error);
+      if (error instanceof AspiredError && (error.status === 'UNAVAILABLE' || error.status === 'ABORTED')) throw error;
       throw this.factory.unrecoverable(error instanceof Error ? error.message : String(error));
     }
   }

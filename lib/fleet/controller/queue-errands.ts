@@ -10,6 +10,10 @@ import type { ControllerSettings } from './options.js';
 import { PlannedStartWorker } from './planned-starts.js';
 import { QueueFactory } from './queues.js';
 import { TickQueue } from './tick-queue.js';
+import { inTime } from './within.js';
+
+/** How long Redis may take for what supervise() asks, in ms. */
+const SUPERVISE_MS = 5_000;
 
 /** @throws AspiredError ERR_PEER_NOT_FOUND */
 export async function queueErrands(settings: ControllerSettings, store: FleetStore, url: string): Promise<MakeErrands> {
@@ -30,6 +34,7 @@ class QueueErrands implements Errands {
   private readonly archive: AuditArchive | undefined;
   private readonly planned: PlannedStartWorker;
   private readonly ends = new AbortController();
+  private looking: Promise<void> | undefined;
 
   constructor(
     private readonly factory: QueueFactory,
@@ -75,8 +80,11 @@ class QueueErrands implements Errands {
   }
 
   async supervise(): Promise<void> {
-    await this.ticks.supervise();
-    await this.archive?.schedule();
+    // Whoever calls has other things to look after.
+    this.looking ??= this.look().finally(() => {
+      this.looking = undefined;
+    });
+    await inTime(SUPERVISE_MS, 'looking after the queues', this.looking);
   }
 
   async close(): Promise<void> {
@@ -90,6 +98,11 @@ class QueueErrands implements Errands {
       this.planned.close(),
     ]);
     this.factory.close();
+  }
+
+  private async look(): Promise<void> {
+    await this.ticks.supervise();
+    await this.archive?.schedule();
   }
 
   private async askGate(errand: GateErrand): Promise<void> {

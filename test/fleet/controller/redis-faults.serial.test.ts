@@ -1,8 +1,11 @@
 // What happens to Redis and to controllers, and what rollouts make of it. Alone: some of it is about time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PlannedStarts } from '#lib/fleet/controller/planned-starts.js';
 import { QueueFactory } from '#lib/fleet/controller/queues.js';
 import { TickQueue } from '#lib/fleet/controller/tick-queue.js';
+import { deadline } from '../../support/deadline.js';
+import { coded } from '../../support/manager.js';
 import { RedisServer, withoutRedis } from '../../support/redis-server.js';
 import { MODEL, until, WHO } from './fleet.js';
 import { ControllerProcess, startFleet } from './redis-fleet.js';
@@ -148,6 +151,20 @@ test('a worker that stopped consuming is replaced', { skip }, async (t) => {
   for (let i = 0; i < 10; i++) await queue.supervise();
   assert.equal(queue.replaced, 1, 'one that has nothing to do is not replaced');
   assert.deepEqual(errors, []);
+});
+
+test('planned starts wait for Redis as long as any command, and no longer', { skip }, async (t) => {
+  const server = await RedisServer.start(t);
+  const planned = await PlannedStarts.connect({ fleet: 'planned', store: { redis: server.url } });
+  assert.deepEqual(await planned.list(), []);
+  server.pause();
+  const plan = { model: MODEL, version: 2 };
+  const waiting: Promise<unknown>[] = [planned.list(), planned.cancel('planned-x'), planned.plan(plan, WHO, 0)];
+  await Promise.all(
+    waiting.map((answer) => assert.rejects(deadline(answer, 'an answer'), coded('ERR_STORE_UNAVAILABLE'))),
+  );
+  await deadline(planned.close(), 'close()');
+  server.resume();
 });
 
 test('a controller closes promptly while Redis is away', { skip }, async (t) => {

@@ -151,6 +151,20 @@ test('a fleet in Redis', { skip }, async (t) => {
     assert.equal((await fleet.client.history(MODEL)).length, 1);
   });
 
+  await t.test('a planned start that replicas do not confirm is tried again, and that is said', async (t) => {
+    const fleet = await startFleet(t, server, { hosts: 1 });
+    await fleet.control({ minReplicas: 1, confirmTimeoutMs: 50 });
+    const planned = await PlannedStarts.connect({ fleet: fleet.name, store: { redis: server.url } });
+    t.after(() => planned.close());
+    const { id } = await planned.plan({ model: MODEL, version: 2 }, WHO, Date.now());
+    await until(() => fleet.codes().includes('ERR_STORE_UNCONFIRMED'), 'the complaint');
+    assert.deepEqual(await fleet.client.history(MODEL), []);
+    assert.deepEqual(
+      (await planned.list()).map((start) => start.id),
+      [id],
+    );
+  });
+
   await t.test('the audit is archived, goes on where it ended, and mends a line that was torn', async (t) => {
     const fleet = await startFleet(t, server, { hosts: 2 });
     const directory = mkdtempSync(join(tmpdir(), 'aspired-archive-'));
