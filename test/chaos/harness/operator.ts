@@ -115,7 +115,7 @@ export class Operator {
 
   /** Looks at a rollout until it has ended, or the store does not know it any more. */
   async #follow(rolling: Rolling): Promise<void> {
-    const { store, recorder } = this.options.world;
+    const { store } = this.options.world;
     let missing = 0;
     while (!rolling.ended) {
       try {
@@ -124,10 +124,7 @@ export class Operator {
         missing = record || !(await store.meta()) ? 0 : missing + 1;
         // It was started after a snapshot that came back. What was active in a store that was emptied is closed by the
         // controllers, some heartbeats after it was restored.
-        if (missing * LOOK_MS > GONE_MS) {
-          recorder.note({ e: 'ended', rollout: rolling.id, outcome: 'unknown to the store' });
-          rolling.ended = true;
-        }
+        if (missing * LOOK_MS > GONE_MS) this.#end(rolling, 'unknown to the store');
         if (record) await this.#readGates(rolling.id);
       } catch {
         // The store is away.
@@ -138,9 +135,11 @@ export class Operator {
 
   #seen(rolling: Rolling, { state }: Omit<RolloutRecord, 'plan'>): void {
     rolling.phase = state.phase;
-    if (state.phase !== 'Ended') return;
-    const { recorder } = this.options.world;
-    recorder.note({ e: 'ended', rollout: rolling.id, outcome: String(state.outcome) });
+    if (state.phase === 'Ended') this.#end(rolling, String(state.outcome));
+  }
+
+  #end(rolling: Rolling, outcome: string): void {
+    this.options.world.recorder.note({ e: 'ended', rollout: rolling.id, outcome });
     rolling.ended = true;
   }
 
@@ -159,15 +158,10 @@ export class Operator {
     const { random } = this.options;
     if (this.#stopped || !random.chance(0.4)) return;
     await sleep(random.between(100, 1_500));
-    if (random.chance(0.5)) {
-      await this.verb(id, 'pause');
-      await sleep(random.between(100, 500));
-      await this.verb(id, 'resume');
-    } else {
-      await this.verb(id, 'freeze');
-      await sleep(random.between(100, 500));
-      await this.verb(id, random.chance(0.5) ? 'resume' : 'retry');
-    }
+    const stop = random.chance(0.5) ? 'pause' : 'freeze';
+    await this.verb(id, stop);
+    await sleep(random.between(100, 500));
+    await this.verb(id, stop === 'freeze' && random.chance(0.5) ? 'retry' : 'resume');
   }
 
   /** Until the store takes it. Undefined: it was refused for good, or nobody waits for it any more. */
