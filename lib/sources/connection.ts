@@ -25,11 +25,19 @@ export class Connection<Item> implements SourceConnection, SourceTarget<Item> {
     this.#onDispose = onDispose;
   }
 
-  /** Follows the life of the target. Separate from the constructor: a closed target disposes at once. */
+  /**
+   * Follows the life of the target. Separate from the constructor: a closed target disposes at once, or throws, as the
+   * manager does; the connection is disposed then, too.
+   */
   open(): void {
-    const unregister = registerOnClose(this.#target, () => this.dispose());
-    if (this.#closed) unregister();
-    else this.#unregister = unregister;
+    try {
+      const unregister = registerOnClose(this.#target, () => this.dispose());
+      if (this.#closed) unregister();
+      else this.#unregister = unregister;
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   get closed(): boolean {

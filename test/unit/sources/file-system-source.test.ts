@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import {
   AspiredError,
   type AspiredVersion,
+  AspiredVersionsManager,
   FileSystemSource,
   type FileSystemSourceOptions,
   type Loader,
@@ -316,6 +317,20 @@ test('the connection ends when the target closes, and when it says that it is cl
   assert.equal(second.connection.closed, true);
   assert.equal(second.clock.timers, 0);
   assert.deepEqual(second.errors, [], 'quietly');
+});
+
+test('a manager that is closed refuses the connection, and leaves the source free for another', async (t) => {
+  const closed = new AspiredVersionsManager();
+  await closed.close();
+  const { source, connection, clock } = await start(t, ['m']);
+  connection.dispose();
+  assert.throws(() => source.connect(closed, () => loaderOf('')), coded('ERR_MANAGER_CLOSED'));
+  assert.equal(clock.timers, 0);
+  const other = loaderTarget();
+  const again = source.connect(other, () => loaderOf('again'));
+  t.after(() => again.dispose());
+  await source.poll();
+  assert.deepEqual(other.versionsOf('m'), [[1]]);
 });
 
 test('without a connection a poll tells what is there and pushes nothing', async (t) => {

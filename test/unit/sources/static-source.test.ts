@@ -1,7 +1,7 @@
 // StaticSource: its lists, once, inside connect.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type SourceItem, StaticSource } from 'aspired';
+import { AspiredVersionsManager, type SourceItem, StaticSource } from 'aspired';
 import { coded, loaderOf, loaderTarget, RecordingTarget, servableOf } from './support.js';
 
 const versions = [
@@ -57,4 +57,14 @@ test('one connection at a time, also after the target closed or threw', () => {
   assert.throws(() => source.connect(broken, () => loaderOf('')), TypeError);
   using again = source.connect(loaderTarget(), () => loaderOf(''));
   assert.equal(again.closed, false);
+});
+
+test('a manager that is closed refuses the connection, and leaves the source free for another', async () => {
+  const closed = new AspiredVersionsManager();
+  await closed.close();
+  const source = new StaticSource(versions);
+  assert.throws(() => source.connect(closed, () => loaderOf('')), coded('ERR_MANAGER_CLOSED'));
+  const target = loaderTarget();
+  using again = source.connect(target, () => loaderOf(''));
+  assert.deepEqual([again.closed, target.versionsOf('b')], [false, [[7]]]);
 });
