@@ -106,10 +106,14 @@ function kindOf(stats: BigIntStats): Entry['kind'] {
   return stats.isDirectory() ? 'directory' : stats.isFile() ? 'file' : 'other';
 }
 
+/** Looks at a digest within its timeout, and looks without a sign of life by which that has passed. */
+const looks = 2;
+
 /**
  * A digest of the bytes of one directory that is being computed. It waits for its turn at the limiter, reads piece by
  * piece, and hashes on this thread: some 0.7 s for a GiB. It holds for what was observed before it began, if a look
- * after its end observes the same.
+ * after its end observes the same. It fails, and gives its turn to the next one, when the file system does not answer for
+ * `timeoutMs`.
  */
 export class DigestJob {
   /** Resolves when it has come to an end, well or not. Never rejects. */
@@ -117,9 +121,17 @@ export class DigestJob {
   digest: string | undefined;
   error: AspiredError | undefined;
   #aborted = false;
+  /** How often the file system answered. */
+  #answers = 0;
+  #reading = false;
 
-  constructor(root: string, limiter: Limiter) {
-    this.done = this.#run(root, limiter);
+  constructor(root: string, limiter: Limiter, timeoutMs: number) {
+    this.done = this.#run(root, limiter, timeoutMs);
+  }
+
+  /** It has come to an end without an answer of the file system, and still has a thread that waits for one. */
+  get hangs(): boolean {
+    return this.error !== undefined && this.#reading;
   }
 
   /** Ends it after the piece that is being read. */
@@ -127,13 +139,39 @@ export class DigestJob {
     this.#aborted = true;
   }
 
-  async #run(root: string, limiter: Limiter): Promise<void> {
+  async #run(root: string, limiter: Limiter, timeoutMs: number): Promise<void> {
     const leave = await limiter.enter();
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<void>((resolve) => {
+      let [seen, silent] = [-1, 0];
+      // A timer that was late itself, because this thread was busy, is one look and no more.
+      const look = (): void => {
+        silent = this.#answers === seen ? silent + 1 : 0;
+        seen = this.#answers;
+        if (silent < looks) return;
+        this.abort();
+        const message = `Cannot read the content of ${root}: the file system did not answer for ${timeoutMs} ms`;
+        this.error = new AspiredError('ERR_SOURCE_ERROR', message);
+        resolve();
+      };
+      timer = setInterval(look, Math.ceil(timeoutMs / looks)).unref();
+    });
+    try {
+      await Promise.race([this.#read(root), silence]);
+    } finally {
+      clearInterval(timer);
+      leave();
+    }
+  }
+
+  async #read(root: string): Promise<void> {
+    this.#reading = true;
     try {
       const hash = createHash('sha256');
       const piece = Buffer.allocUnsafe(pieceBytes);
       for await (const { path, kind } of entriesBelow(root)) {
         if (this.#aborted) return;
+        this.#answers++;
         // Names hold no zero byte, and digests are of one length: no two directories give the same lines.
         hash.update(`${path}\0${kind}\0`);
         if (kind === 'link') hash.update(`${await readlink(join(root, path))}\0`);
@@ -144,9 +182,9 @@ export class DigestJob {
     } catch (cause) {
       // Without the code of the file system: a file that is missing is not a version that is missing.
       const message = `Cannot read the content of ${root}: ${messageOf(cause)}`;
-      this.error = new AspiredError('ERR_SOURCE_ERROR', message, { cause });
+      this.error ??= new AspiredError('ERR_SOURCE_ERROR', message, { cause });
     } finally {
-      leave();
+      this.#reading = false;
     }
   }
 
@@ -157,6 +195,7 @@ export class DigestJob {
       while (!this.#aborted) {
         const { bytesRead } = await file.read(piece, 0, piece.length);
         if (bytesRead === 0) break;
+        this.#answers++;
         hash.update(piece.subarray(0, bytesRead));
       }
     } finally {

@@ -72,7 +72,10 @@ export interface FileSystemSourceOptions extends FileSystemSourceConfig {
    * 5000 entries has no digest, which is a problem in the results. @default 'stat'
    */
   readonly contentDigest?: ContentDigest | undefined;
-  /** A servable whose listing takes longer, in milliseconds, is given up for this poll. @default 10_000 */
+  /**
+   * A servable whose listing takes longer, in milliseconds, is given up for this poll; so are the bytes of a version for
+   * which the file system does not answer for so long. @default 10_000
+   */
   readonly scanTimeoutMs?: number | undefined;
   /**
    * How many servables are listed at a time. Each takes a thread of libuv's pool, which has four for the whole process.
@@ -138,6 +141,7 @@ export function checkFileSystemSourceOptions(options: FileSystemSourceOptions): 
     'clock',
   ]);
   const contentDigest = checkContentDigest('contentDigest', options.contentDigest, 'stat');
+  const scanTimeoutMs = checkInteger('scanTimeoutMs', options.scanTimeoutMs, 10_000, 1, longestMs);
   return {
     contentDigest,
     servables: checkServables(options.servables, contentDigest),
@@ -157,8 +161,9 @@ export function checkFileSystemSourceOptions(options: FileSystemSourceOptions): 
         0,
         longestMs,
       ),
+      readTimeoutMs: scanTimeoutMs,
     },
-    scanTimeoutMs: checkInteger('scanTimeoutMs', options.scanTimeoutMs, 10_000, 1, longestMs),
+    scanTimeoutMs,
     maxConcurrentScans: checkInteger('maxConcurrentScans', options.maxConcurrentScans, 2, 1),
     watch: checkBoolean('watch', options.watch, true),
     onError: checkFunction('onError', options.onError),

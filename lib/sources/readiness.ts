@@ -19,6 +19,8 @@ export interface ReadinessRules {
   readonly stabilityWindowMs: number;
   /** How often the content of a version that is offered already is looked at, in milliseconds. */
   readonly contentCheckIntervalMs: number;
+  /** Bytes for a digest are given up when the file system does not answer for so long, in milliseconds. */
+  readonly readTimeoutMs: number;
 }
 
 /** Which content is offered. */
@@ -200,10 +202,10 @@ export class ReadinessLedger {
     if (job?.digest !== undefined) return job.digest;
     if (job?.error !== undefined) {
       record.jobRetryAt ??= now + this.#rules.contentCheckIntervalMs;
-      if (now < record.jobRetryAt) throw job.error;
+      if (job.hangs || now < record.jobRetryAt) throw job.error;
       dropJob(record);
     }
-    record.job ??= new DigestJob(path, this.#hashing);
+    record.job ??= new DigestJob(path, this.#hashing, this.#rules.readTimeoutMs);
     return record.job;
   }
 
@@ -250,6 +252,8 @@ function newRecord(now: number, fromStart: boolean): DirectoryRecord {
 
 function dropJob(record: DirectoryRecord): void {
   record.job?.abort();
+  // It keeps its thread; it must not be given another one.
+  if (record.job?.hangs) return;
   record.job = undefined;
   record.jobRetryAt = undefined;
 }

@@ -10,6 +10,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import fsPromises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
@@ -26,10 +28,24 @@ import {
 } from 'aspired';
 import { Limiter } from '#lib/sources/limiter.js';
 import { ReadinessLedger } from '#lib/sources/readiness.js';
-import { addVersion, coded, loaderOf, loaderTarget, ManualClock, RecordingTarget, tempDir } from './support.js';
+import {
+  addVersion,
+  coded,
+  loaderOf,
+  loaderTarget,
+  ManualClock,
+  RecordingTarget,
+  tempDir,
+  withDeadline,
+} from './support.js';
 
 const window = 1000;
-const rules = { completionMarker: undefined, stabilityWindowMs: window, contentCheckIntervalMs: 10_000 };
+const rules = {
+  completionMarker: undefined,
+  stabilityWindowMs: window,
+  contentCheckIntervalMs: 10_000,
+  readTimeoutMs: 10_000,
+};
 
 const weights = (version: string) => join(version, 'weights');
 const aDay = new Date('2024-05-06');
@@ -306,6 +322,46 @@ test('with a marker: a change without a new one has to be stable for the window'
   f.clock.advance(window);
   await f.target.received(2);
   assert.notEqual(f.digests[1]?.[0], f.digests[0]?.[0]);
+});
+
+test('sha256: a file system that does not answer holds up the version it is asked for, and no other', async (t) => {
+  const f = new Fixture(t, 1, 2);
+  const { open } = fsPromises;
+  let asked = 0;
+  let answer = (): void => {};
+  const hanging = async (...args: Parameters<typeof open>): ReturnType<typeof open> => {
+    if (args[0] === weights(join(f.basePath, '2')) && ++asked === 1) {
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+    }
+    return open(...args);
+  };
+  const mock = t.mock.method(fsPromises, 'open', hanging);
+  syncBuiltinESMExports();
+  t.after(() => {
+    mock.mock.restore();
+    syncBuiltinESMExports();
+  });
+  // Directories are read from the highest number down.
+  await f.connect('sha256', { scanTimeoutMs: 1000 });
+  assert.deepEqual(
+    f.target.lists.map(({ items }) => items.map(({ version }) => version)),
+    [[1]],
+  );
+  assert.match(f.errors.join(), /content of \S+\/2: the file system did not answer for 1000 ms/);
+  await f.poll(rules.contentCheckIntervalMs);
+  await f.poll(rules.contentCheckIntervalMs);
+  assert.equal(asked, 1, 'it is not given another thread');
+  answer();
+  const recovered = async () => {
+    while (f.target.lists.length < 2) await f.poll(rules.contentCheckIntervalMs);
+  };
+  await withDeadline(recovered(), 'the version that could not be read');
+  assert.deepEqual(
+    f.target.lists[1]?.items.map(({ version }) => version),
+    [1, 2],
+  );
 });
 
 test('only the changed version gets a new loader, and the digests reach the target', async (t) => {
