@@ -236,6 +236,8 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
         this.health.startBake(a as string, b as NativeBake);
         break;
       case Message.Open:
+        // Of before close(): nothing is found from then on. Its close still comes.
+        if (this.closed) break;
         this.withEntry(a as number, (entry) => {
           this.health.opening(entry);
           this.registry.open(entry);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { AspiredVersionsManager, type AspiredVersionsManagerOptions } from 'aspired';
-import { deadline, turns } from '../../support/deadline.js';
+import { deadline, eventually, turns } from '../../support/deadline.js';
 import { CountingLoader, counted, FailingLoader, ManualLoader, one } from '../../support/loaders.js';
 import { coded, TestManager } from '../../support/manager.js';
 
@@ -100,7 +100,8 @@ for (const [mode, options] of modes) {
     const m = start(t, { maxNumLoadRetries: 5, loadRetryIntervalMs: 3_600_000 });
     const loader = new FailingLoader(1);
     m.manager.setAspiredVersions('m', one(1, loader));
-    await m.saw('m', 1, 'Loading');
+    const pausing = () => m.manager.getServableStates('m')[0]?.nextRetryAt !== undefined;
+    await m.until(eventually(pausing, 'the pause'), 'the pause');
     assert.deepEqual(await close(m), { abandoned: [] });
     assert.equal(loader.attempts, 1);
   });
@@ -116,6 +117,29 @@ for (const [mode, options] of modes) {
     assert.deepEqual([handle.servable, held.unloads], [1, 0]);
   });
 }
+
+test('what becomes available as close() is called is not found either', async () => {
+  // Whether its close comes in the same turn is chance.
+  for (let round = 0; round < 100; round++) {
+    const manager = new AspiredVersionsManager();
+    const loader = new ManualLoader();
+    void manager.setAspiredVersions('m', one(1, loader)).settled;
+    (await loader.loading()).succeed(1);
+    for (let i = 0; i < 5; i++) await null; // the core is told of the load, and no turn has come yet
+    const end = performance.now() + 1000;
+    while (manager.getServableStates('m')[0]?.state !== 'Ready' && performance.now() < end);
+    let closed = false;
+    const closing = manager.close().then(() => {
+      closed = true;
+    });
+    await eventually(() => {
+      assert.throws(() => manager.getServableHandle('m'), coded('ERR_MANAGER_CLOSED'));
+      return closed;
+    }, 'close()');
+    await closing;
+    assert.equal(loader.unloads, 1);
+  }
+});
 
 test('every method after close() says that the manager is closed', async () => {
   const manager = new AspiredVersionsManager();
