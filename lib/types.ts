@@ -80,10 +80,13 @@ export type ValidateServable = (
 ) => unknown;
 
 /**
- * Makes and unmakes the servable of one version. `load` and `unload` of one loader never overlap; `load` may be called
- * again after a failure (a retry), never after `unload`; `unload` is called once after a successful load that is done with.
- * One exception: with `onInsufficientMemory: 'resource-preserving'` a version that was unloaded for one that then failed is
- * loaded again by the same loader.
+ * Makes and unmakes the servable of one version. `unload` is called once for each servable that `load` brought, when that is
+ * done with. `load` and `unload` of one loader never overlap, unless it pays no attention to its signal: what an attempt
+ * brings that was given up (`cancelGraceMs`) is unloaded beside the next one.
+ *
+ * `load` may be called again after a failure (a retry), also of what was unloaded because warmup() or validate() refused it;
+ * and with `onInsufficientMemory: 'resource-preserving'` for a version that was unloaded for one that then failed. Otherwise
+ * never after `unload`.
  */
 export interface Loader<T = unknown> {
   /**

@@ -273,8 +273,9 @@ export class LoaderRunner {
       return;
     }
     if (attempt.verdict?.code === 'ERR_LOAD_TIMEOUT' && record.loader) {
-      void this.discard(record.loader, servable, record.id);
-      this.finish(token, record, attempt, attempt.verdict);
+      // It has its memory until that has returned, or the grace is over.
+      const unloaded = this.discard(record.loader, servable, record.id);
+      void unloaded.then(() => this.finish(token, record, attempt, attempt.verdict));
       return;
     }
     record.entry = new VersionEntry(this.registry, record.id, token, servable);

@@ -202,6 +202,23 @@ test('loadTimeoutMs: what comes too late is unloaded', async (t) => {
   assert.deepEqual([loader.unloads, m.resolve('m')], [1, 'ERR_SERVABLE_NOT_FOUND']);
 });
 
+test('loadTimeoutMs: what comes within the grace has its memory until its unload has returned', async (t) => {
+  const m = start(t, { loadTimeoutMs: 10, cancelGraceMs: 600_000, resources: { ram: '100MiB' } });
+  const loader = new ManualLoader({ deaf: true, manualUnload: true });
+  const estimateResources = () => ({ ram: '60MiB' });
+  const transition = m.manager.setAspiredVersions('m', one(1, Object.assign(loader, { estimateResources })));
+  const attempt = await loader.loading();
+  await eventually(() => attempt.context.signal.aborted, 'the end of its time');
+  attempt.succeed(1);
+  const unload = await loader.unloading();
+  await turns();
+  const reserved = () => m.manager.resources().devices[0]?.reserved;
+  assert.deepEqual([m.manager.getServableStates('m')[0]?.state, reserved()], ['Loading', 60 * 2 ** 20]);
+  unload.succeed();
+  assert.equal((await m.settled(transition)).versions[0]?.error?.code, 'ERR_LOAD_TIMEOUT');
+  assert.equal(reserved(), 0);
+});
+
 test('unloadTimeoutMs: an unload that takes longer is given up, and the version is gone', async (t) => {
   const m = start(t, { unloadTimeoutMs: 10 });
   const loader = new ManualLoader({ manualUnload: true });
