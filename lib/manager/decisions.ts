@@ -33,9 +33,10 @@ export class Decisions {
         actions.push({ action, id: { name, version } });
       }
     }
-    this.sort(actions);
     // One that is refused came too late: the change that overtook it brings the next decision.
-    this.native().performActions(actions.map(({ action, id }): NativeAction => [action, id.name, id.version]));
+    this.native().performActions(
+      this.sorted(actions).map(({ action, id }): NativeAction => [action, id.name, id.version]),
+    );
   }
 
   // Asks until the policy has nothing more to say, with the state that each answer would lead to.
@@ -88,18 +89,17 @@ export class Decisions {
     return { action: answer.action, id: snapshot.id };
   }
 
-  private sort(actions: ServableAction[]): void {
+  private sorted(actions: readonly ServableAction[]): readonly ServableAction[] {
     const rank = (a: ServableAction): number => (a.action === 'unload' ? 0 : 1);
-    actions.sort((a, b) => rank(a) - rank(b));
-    if (!this.compare) return;
-    const before = [...actions];
+    const ranked = [...actions].sort((a, b) => rank(a) - rank(b));
+    const { compare } = this;
+    if (!compare) return ranked;
     try {
-      const compare = this.compare;
-      actions.sort((a, b) => rank(a) - rank(b) || compare(a, b) || 0);
+      return [...ranked].sort((a, b) => rank(a) - rank(b) || compare(a, b) || 0);
     } catch (thrown) {
-      actions.splice(0, actions.length, ...before);
       const message = `customSortActions threw: ${messageOf(thrown)}`;
       this.report(new AspiredError('ERR_INVALID_POLICY_ACTION', message, { cause: thrown }));
+      return ranked;
     }
   }
 }

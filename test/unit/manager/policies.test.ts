@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import {
+  type AspiredError,
   type AspiredServableStateSnapshot,
   type AspiredVersionPolicy,
   AvailabilityPreservingPolicy,
@@ -9,6 +10,8 @@ import {
   ResourcePreservingPolicy,
   type ServableAction,
 } from 'aspired';
+import { Decisions } from '#lib/manager/decisions.js';
+import type { NativeAction, NativeManager } from '#lib/native/binding.js';
 import { CountingLoader, counted, ManualLoader, one } from '../../support/loaders.js';
 import { coded, TestManager } from '../../support/manager.js';
 
@@ -260,6 +263,26 @@ test('customSortActions that throws or answers nonsense is no order, and nothing
     await other.aspire('b', counted(1));
     assert.deepEqual(other.available(), ['a/1', 'b/1'], String(answer));
   }
+});
+
+test('customSortActions that throws does not break a round of very many actions', () => {
+  const names = Array.from({ length: 200_000 }, (_, i) => `m${i}`);
+  const performed: (readonly NativeAction[])[] = [];
+  const native = {
+    collectActions: (name: string): NativeAction[] => [['load', name, 1]],
+    performActions: (actions: readonly NativeAction[]) => void performed.push(actions),
+  } as unknown as NativeManager;
+  const errors: AspiredError[] = [];
+  const throws = () => {
+    throw new Error('of the order');
+  };
+  new Decisions(
+    () => native,
+    undefined,
+    throws,
+    (error) => errors.push(error),
+  ).decide(names);
+  assert.deepEqual([performed.length, performed[0]?.length, errors.length], [1, names.length, 1]);
 });
 
 test('a policy may use the manager it decides for', async (t) => {
