@@ -60,6 +60,16 @@ function isAlive(pid) {
   }
 }
 
+// Undefined: the lock has just been given back.
+function lockOwner() {
+  try {
+    return Number(readFileSync(LOCK, 'utf8'));
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error;
+    return undefined;
+  }
+}
+
 // Two set-ups in one checkout would write the same build folders at once.
 async function withLock(work) {
   mkdirSync(join(root, '.cache'), { recursive: true });
@@ -70,7 +80,8 @@ async function withLock(work) {
     } catch (error) {
       if (error.code !== 'EEXIST') throw error;
     }
-    const owner = existsSync(LOCK) ? Number(readFileSync(LOCK, 'utf8')) : 0;
+    const owner = lockOwner();
+    if (owner === undefined) continue;
     if (owner > 0 && !isAlive(owner)) {
       rmSync(LOCK, { force: true });
       continue;

@@ -23,20 +23,21 @@ const PROJECTS = {
 export async function compile(name) {
   const { label, config, sources, output, strip } = PROJECTS[name];
   const stamp = `.cache/${name}.tsc-stamp`;
+  const outputStamp = `.cache/${name}.tsc-output-stamp`;
   const inputs = filesBelow(sources, isTypeScript);
   const state = () => hashOf([...inputs, ...CONFIG, ...filesBelow(['lib'], isTypeScript), ...filesBelow([output])]);
+  const outputs = () => hashOf(filesBelow([output]));
   if (isFresh(stamp, state())) return;
+  // The compiler's incremental state is about outputs as it wrote them; it does not notice that one is gone or was changed.
+  if (!isFresh(outputStamp, outputs())) rmSync(join(root, `.cache/${name}.tsbuildinfo`), { force: true });
   const known = new Set(inputs.map((file) => file.slice(strip.length).replace(/\.ts$/, '')));
   for (const file of filesBelow([output])) {
     const source = file.slice(output.length + 1).replace(/\.(d\.ts|js)(\.map)?$/, '');
     if (!known.has(source)) rmSync(join(root, file));
   }
-  // Incremental state is about outputs that were written once; it does not notice when they are gone.
-  if (inputs.some((file) => !existsSync(outputOf(file, output, strip)))) {
-    rmSync(join(root, `.cache/${name}.tsbuildinfo`), { force: true });
-  }
   await step(label, () => run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config]));
   makeCommandsExecutable();
+  writeStamp(outputStamp, outputs());
   writeStamp(stamp, state());
 }
 
@@ -45,5 +46,3 @@ function makeCommandsExecutable() {
   const { bin = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   for (const file of Object.values(bin)) if (existsSync(join(root, file))) chmodSync(join(root, file), 0o755);
 }
-
-const outputOf = (file, output, strip) => join(root, output, file.slice(strip.length).replace(/\.ts$/, '.js'));
