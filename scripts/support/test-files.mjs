@@ -120,9 +120,7 @@ export function runFile(file, { node = process.execPath, hangMs, env = process.e
   child.stderr.setEncoding('utf8').on('data', keep);
   const endWatch = watchForHang(child, events, hangMs);
   return new Promise((resolve) => {
-    child.on('error', (error) => keep(String(error)));
-    // 'exit', not 'close': a grandchild that inherited the pipes must not hold up the run.
-    child.on('exit', (code, signal) => {
+    const ended = (code, signal) => {
       running.delete(entry);
       const hung = endWatch();
       setImmediate(() => {
@@ -130,7 +128,14 @@ export function runFile(file, { node = process.execPath, hangMs, env = process.e
         rmSync(events, { force: true });
         kill(child);
       });
+    };
+    child.on('error', (error) => {
+      keep(String(error));
+      // What could not be started does not exit either.
+      if (child.pid === undefined) ended(error.code, null);
     });
+    // 'exit', not 'close': a grandchild that inherited the pipes must not hold up the run.
+    child.on('exit', ended);
   });
 }
 
