@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
+  AspiredError,
   type BakeReport,
   type LoadContext,
   type Loader,
@@ -105,6 +106,8 @@ class Traffic {
       } catch (error) {
         this.hurt.set(version, (this.hurt.get(version) ?? 0) + 1);
         if (!(error instanceof RangeError)) this.failures.push(error);
+        // The test is over, and has not come to stop().
+        if (error instanceof AspiredError && error.code === 'ERR_MANAGER_CLOSED') return;
       }
       await nextTurn();
     }

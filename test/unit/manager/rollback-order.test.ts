@@ -40,8 +40,9 @@ test('a third list during a bake: the version that has proved itself is kept, an
       await nextTurn();
     }
   })();
-  await m.settled(transition);
-  running = false;
+  await m.settled(transition).finally(() => {
+    running = false;
+  });
   await traffic;
   assert.deepEqual([m.resolve('m'), old.unloads], ['m/1', 0]);
 });

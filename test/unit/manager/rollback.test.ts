@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { AspiredError, BakeOptions, BakeReport, Loader } from 'aspired';
+import { AspiredError, type BakeOptions, type BakeReport, type Loader } from 'aspired';
 import { deadline, eventually, turns } from '../../support/deadline.js';
 import { CountingLoader, FailingLoader, one } from '../../support/loaders.js';
 import { coded, TestManager, type TestManagerOptions } from '../../support/manager.js';
@@ -31,6 +31,8 @@ function flaky(version: number, nth = 2): CountingLoader<Answering> {
   return new CountingLoader<Answering>({ version, answer });
 }
 
+const isClosed = (error: unknown): boolean => error instanceof AspiredError && error.code === 'ERR_MANAGER_CLOSED';
+
 /** Requests without a pause, until stopped. */
 class Traffic {
   readonly served = new Map<number, number>();
@@ -58,6 +60,7 @@ class Traffic {
         this.served.set(version, (this.served.get(version) ?? 0) + 1);
       } catch (error) {
         if (!/says no/.test(String(error))) this.others.push(error);
+        if (isClosed(error)) return; // the test is over, and has not come to stop()
         this.hurt.set(version, (this.hurt.get(version) ?? 0) + 1);
       }
       await nextTurn();
