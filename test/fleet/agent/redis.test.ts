@@ -87,6 +87,18 @@ function startAgent(
   return startHost(t, { heartbeatIntervalMs: 200, ...options, redis: server.url });
 }
 
+/** A fleet with one host, which was entered and has version 1 of m. */
+async function startServing(t: TestContext, options: Parameters<typeof startAgent>[2] = {}) {
+  const server = await RedisServer.start(t);
+  const controller = await Controller.start(t, server);
+  const host = await startAgent(t, server, options);
+  await deadline(host.agent.joined, 'joined');
+  await controller.enter();
+  await controller.write('m', { versions: [1], primary: 1 });
+  await controller.available(1);
+  return { server, controller, host };
+}
+
 test('an agent joins through Redis, is entered, follows and reports', { skip }, async (t) => {
   const server = await RedisServer.start(t);
   const controller = await Controller.start(t, server);
@@ -114,7 +126,7 @@ test('a change costs the host one beat: what its doorbell says needs no reading'
   const server = await RedisServer.start(t);
   const controller = await Controller.start(t, server);
   const host = await startAgent(t, server, { heartbeatIntervalMs: 60_000 });
-  await host.agent.joined;
+  await deadline(host.agent.joined, 'joined');
   await controller.enter();
   await controller.write('m', { versions: [1, 2], primary: 1 });
   await controller.available(2);
@@ -141,13 +153,7 @@ test('a change costs the host one beat: what its doorbell says needs no reading'
 test('Redis stops answering for a while: no request fails, and what was written meanwhile is followed', {
   skip,
 }, async (t) => {
-  const server = await RedisServer.start(t);
-  const controller = await Controller.start(t, server);
-  const host = await startAgent(t, server);
-  await host.agent.joined;
-  await controller.enter();
-  await controller.write('m', { versions: [1], primary: 1 });
-  await controller.available(1);
+  const { server, controller, host } = await startServing(t);
   let stop = false;
   let requests = 0;
   const failures: unknown[] = [];
@@ -159,13 +165,16 @@ test('Redis stops answering for a while: no request fails, and what was written 
       requests++;
     }
   })();
-  server.pause();
-  await until(() => host.agent.status.state === 'away', 'the agent to notice');
-  server.resume();
-  await controller.write('m', { versions: [1, 2], primary: 2 });
-  await until(() => host.test.resolve('m') === 'm/2', 'the flip');
-  await until(() => host.agent.status.state === 'joined', 'the agent to be back');
-  stop = true;
+  try {
+    server.pause();
+    await until(() => host.agent.status.state === 'away', 'the agent to notice');
+    server.resume();
+    await controller.write('m', { versions: [1, 2], primary: 2 });
+    await until(() => host.test.resolve('m') === 'm/2', 'the flip');
+    await until(() => host.agent.status.state === 'joined', 'the agent to be back');
+  } finally {
+    stop = true;
+  }
   await storm;
   assert.deepEqual(failures, []);
   assert.ok(requests > 100, `${requests} requests`);
@@ -176,7 +185,7 @@ test('Redis is killed and comes back empty: served on; restored from what the ho
   const server = await RedisServer.start(t);
   const controller = await Controller.start(t, server);
   const host = await startAgent(t, server);
-  await host.agent.joined;
+  await deadline(host.agent.joined, 'joined');
   await controller.enter();
   for (const version of [1, 2, 3]) await controller.write('m', { versions: [version], primary: version });
   await controller.available(3);
@@ -201,14 +210,8 @@ test('Redis is killed and comes back empty: served on; restored from what the ho
 });
 
 test('started while Redis is away: what was accepted is served, and joined when it comes', { skip }, async (t) => {
-  const server = await RedisServer.start(t);
-  const controller = await Controller.start(t, server);
   const stateDir = tempDir(t);
-  const first = await startAgent(t, server, { stateDir });
-  await first.agent.joined;
-  await controller.enter();
-  await controller.write('m', { versions: [1], primary: 1 });
-  await controller.available(1);
+  const { server, host: first } = await startServing(t, { stateDir });
   await first.agent.close();
   await server.kill();
   const host = await startAgent(t, server, { stateDir });
@@ -226,13 +229,7 @@ test('a wrong password is for joined to tell; the host serves on', { skip }, asy
 });
 
 test('a Redis that refuses writes: served on, told, and whole when it takes them again', { skip }, async (t) => {
-  const server = await RedisServer.start(t);
-  const controller = await Controller.start(t, server);
-  const host = await startAgent(t, server);
-  await host.agent.joined;
-  await controller.enter();
-  await controller.write('m', { versions: [1], primary: 1 });
-  await controller.available(1);
+  const { server, host } = await startServing(t);
   await server.command('CONFIG', 'SET', 'maxmemory', '1');
   await until(() => codes(host.errors).includes('ERR_STORE_READ_ONLY'), 'the error');
   assert.equal(host.test.resolve('m'), 'm/1');
@@ -261,13 +258,7 @@ test('kill -9 of a host: the next one has its lease at once, and what it had acc
 });
 
 test('two agents with one id over Redis: the second is told, the first undisturbed', { skip }, async (t) => {
-  const server = await RedisServer.start(t);
-  const controller = await Controller.start(t, server);
-  const first = await startAgent(t, server);
-  await first.agent.joined;
-  await controller.enter();
-  await controller.write('m', { versions: [1], primary: 1 });
-  await controller.available(1);
+  const { server, controller, host: first } = await startServing(t);
   const second = await startAgent(t, server);
   await assert.rejects(deadline(second.agent.joined, 'joined'), coded('ERR_HOST_CONFLICT'));
   const { status } = await controller.available(1);
@@ -282,7 +273,7 @@ test('ONNX models: loaded on the threads of the manager, flipped under requests'
   const controller = await Controller.start(t, server);
   const path = await onnxModel('half_plus_two');
   const host = await startAgent(t, server, { loader: () => onnxLoader(path) });
-  await host.agent.joined;
+  await deadline(host.agent.joined, 'joined');
   await controller.enter();
   await controller.write('m', { versions: [1, 2], primary: 1 });
   await controller.available(1);
