@@ -3,11 +3,12 @@ import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureLargeModel } from '../scripts/models/ensure-models.js';
+import { checkTrials, chooseSuites, runCommand, tellFailures } from './command.js';
 import { type Entry, runTrials } from './harness.js';
 import { describeMachine, onnxruntimeVersion } from './machine.js';
 import { makeModels, modelsDirectory } from './models.js';
 import { machineBlock, type Report, toMarkdown } from './report.js';
-import type { Suite, TrialOptions } from './suite.js';
+import type { TrialOptions } from './suite.js';
 import { suites } from './suites/index.js';
 
 const USAGE = `Usage: npm run bench -- [options]
@@ -34,18 +35,8 @@ function readArguments() {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const trials = Number(values.trials ?? (values.quick ? 1 : 5));
-  if (!Number.isSafeInteger(trials) || trials < 1)
-    throw new Error(`--trials takes a number >= 1, not ${values.trials}`);
-  return { ...values, trials, chosen: chooseSuites(values.suite) };
-}
-
-function chooseSuites(names: string | undefined): readonly Suite[] {
-  if (names === undefined) return suites;
-  const wanted = names.split(',').map((name) => name.trim());
-  const unknown = wanted.find((name) => !suites.some((suite) => suite.name === name));
-  if (unknown === undefined) return suites.filter(({ name }) => wanted.includes(name));
-  throw new Error(`There is no suite ${unknown}; there are ${suites.map(({ name }) => name).join(', ')}`);
+  const trials = checkTrials(values.trials, values.quick ? 1 : 5);
+  return { ...values, trials, chosen: chooseSuites(suites, values.suite) };
 }
 
 /** A line that is replaced on a terminal, and a new one elsewhere. */
@@ -99,15 +90,7 @@ async function main(): Promise<number> {
   const report: Report = { machine, loadAverageAtEnd, quick, trials, results, skipped };
   process.stdout.write(`${toMarkdown(report, chosen)}\n`);
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
-  for (const { suite, variant, failures } of results) {
-    for (const failure of new Set(failures)) process.stderr.write(`${suite}: ${variant} failed: ${failure}\n`);
-  }
-  return results.some(({ failures }) => failures.length > 0) ? 1 : 0;
+  return tellFailures(results);
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
-}
+await runCommand(main);

@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { redisServerPath } from '../../test/support/redis-server.js';
+import { checkTrials, chooseSuites, runCommand, tellFailures } from '../command.js';
 import { type Entry, runTrials } from '../harness.js';
 import { describeMachine } from '../machine.js';
 import { type Report, toMarkdown } from '../report.js';
@@ -43,14 +44,8 @@ function readArguments() {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const trials = Number(values.trials ?? (values.quick ? 1 : 3));
-  if (!Number.isSafeInteger(trials) || trials < 1)
-    throw new Error(`--trials takes a number >= 1, not ${values.trials}`);
-  const names = values.suite?.split(',').map((name) => name.trim());
-  const unknown = names?.find((name) => !suites.some((suite) => suite.name === name));
-  if (unknown !== undefined)
-    throw new Error(`There is no suite ${unknown}; there are ${suites.map(({ name }) => name).join(', ')}`);
-  return { ...values, trials, chosen: suites.filter(({ name }) => names?.includes(name) ?? true) };
+  const trials = checkTrials(values.trials, values.quick ? 1 : 3);
+  return { ...values, trials, chosen: chooseSuites(suites, values.suite) };
 }
 
 /** What is beside the machine in a report of the fleet. */
@@ -100,15 +95,7 @@ async function main(): Promise<number> {
     writeFileSync(svg, drawing);
     process.stderr.write(`${svg}\n`);
   }
-  for (const { suite, variant, failures } of results) {
-    for (const failure of new Set(failures)) process.stderr.write(`${suite}: ${variant} failed: ${failure}\n`);
-  }
-  return results.some(({ failures }) => failures.length > 0) ? 1 : 0;
+  return tellFailures(results);
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
-}
+await runCommand(main);
