@@ -29,7 +29,7 @@ const brand = Symbol.for('aspired.error');
  * `instanceof AspiredError` also holds for errors made by another copy of the package.
  */
 export class AspiredError extends Error {
-  /** Stable code, see the table in the README. */
+  /** Stable code, a key of {@link ERROR_CODES}. */
   readonly code: AspiredErrorCode;
   /** Canonical status that belongs to the code. */
   readonly status: CanonicalStatus;
