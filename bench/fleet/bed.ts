@@ -43,7 +43,11 @@ export class Bed {
   static async with<T>(options: BedOptions, body: (bed: Bed) => Promise<T>): Promise<T> {
     const ends: (() => Promise<void>)[] = [];
     try {
-      const server = await RedisServer.start({ after: (end) => ends.push(end) }, { aof: options.aof ?? false });
+      const server = await RedisServer.start(
+        { after: (end) => ends.push(end) },
+        // The default, 10,000 connections, is one for each of 10,000 hosts and none for a controller.
+        { aof: options.aof ?? false, args: ['--maxclients', String(options.hosts + 1_000)] },
+      );
       const store = await RedisStore.connect({ url: server.url, fleet: FLEET, role: 'controller' });
       ends.push(() => store.close());
       await store.create();
