@@ -47,6 +47,42 @@ export function isDisruptive(told: number, target: number): boolean {
   return (target & COLD) !== 0 && ((told ^ target) & (OLD | NEW | COLD)) !== 0;
 }
 
+/**
+ * What a host may have been told to be told nothing else at this stage, whatever is seen of it: 1 at the place of those
+ * bits. Most hosts are there most of the time, and a tick passes them over. In IDLE it is for control hosts.
+ */
+export function arrivalsOf(stage: Stage, hasOld: boolean): Uint8Array {
+  return (hasOld ? ARRIVALS : ARRIVALS_WITHOUT_OLD)[stage] as Uint8Array;
+}
+
+const ALL_TOLD = OLD | NEW | PRIMARY_NEW | PREFETCH | COLD | ROLLED_BACK | WATCH;
+
+const ARRIVALS = makeArrivals(true);
+const ARRIVALS_WITHOUT_OLD = makeArrivals(false);
+
+function makeArrivals(hasOld: boolean): readonly Uint8Array[] {
+  return Object.values(STAGE).map((stage) =>
+    Uint8Array.from({ length: ALL_TOLD + 1 }, (_, told) => (hasArrived(stage, told, hasOld) ? 1 : 0)),
+  );
+}
+
+function hasArrived(stage: Stage, told: number, hasOld: boolean): boolean {
+  switch (stage) {
+    case STAGE.IDLE:
+      return (told & (OLD | NEW | PREFETCH | WATCH)) !== OLD;
+    case STAGE.PREFETCH:
+    case STAGE.EXPAND:
+      return (told & NEW) !== 0;
+    case STAGE.FLIP:
+      return (told & (NEW | PRIMARY_NEW)) === (NEW | PRIMARY_NEW);
+    case STAGE.CONTRACT:
+    case STAGE.FINAL:
+      return told === (NEW | PRIMARY_NEW);
+    case STAGE.ROLLBACK:
+      return told === (hasOld ? OLD | ROLLED_BACK : ROLLED_BACK);
+  }
+}
+
 /** The bits of the cell that a host at this stage is to have; `hasOld`: the rollout goes from a version, not from none. */
 export function targetOf(stage: Stage, spot: Spot, hasOld: boolean, control: boolean): number {
   const { told, seen, current } = spot;

@@ -6,20 +6,24 @@ import { isFlipped, isLost, isReady, type Tally, type Tick, type Work } from './
 
 const NAMED_HOSTS = 20;
 
-/** A hold for those hosts for which `is` holds. */
+/** A hold for those hosts of a wave, or of all (undefined), for which `is` holds. */
 export function holdFor(
   tick: Tick,
+  wave: number | undefined,
   code: Hold['code'],
   message: string,
-  is: (place: number, bits: number, told: number, current: boolean) => boolean,
+  is: (bits: number, told: number, current: boolean) => boolean,
 ): Hold {
   const { layout, seen, plan } = tick;
   const hosts: string[] = [];
   let hostCount = 0;
-  for (let place = 0; place < layout.size; place++) {
-    const told = seen.told[place] as number;
-    if (!is(place, seen.seen[place] as number, told, seen.upToDate[place] === 1)) continue;
-    if (hostCount++ < NAMED_HOSTS) hosts.push(plan.hosts[place] as string);
+  for (const run of layout.runs) {
+    if (wave !== undefined && run.wave !== wave) continue;
+    for (let place = run.from; place < run.to; place++) {
+      const told = seen.told[place] as number;
+      if (!is(seen.seen[place] as number, told, seen.upToDate[place] === 1)) continue;
+      if (hostCount++ < NAMED_HOSTS) hosts.push(plan.hosts[place] as string);
+    }
   }
   return { code, message, hosts, hostCount };
 }
@@ -54,9 +58,10 @@ export function minAliveHold(tick: Tick, state: RolloutState, tally: Tally): Hol
   const figures = `${tally.alive} of ${count(tally.members, 'host')}`;
   return holdFor(
     tick,
+    state.wave,
     'min-alive',
     `${figures} of the wave are alive, ${plan.minAlive} % are needed`,
-    (place, bits) => tick.layout.waveOf[place] === state.wave && (bits & (SEEN.ALIVE | SEEN.CORDONED)) === 0,
+    (bits) => (bits & (SEEN.ALIVE | SEEN.CORDONED)) === 0,
   );
 }
 
@@ -75,40 +80,46 @@ export function budgetHold(tick: Tick, work: Work): Hold | undefined {
 export function hostsHold(tick: Tick, state: RolloutState, tally: Tally): Hold {
   const of = `${count(quorumOf(tick, tally), 'host')} needed of ${tally.alive} alive`;
   const lost = tally.lost > 0 ? `; ${tally.lost} failed for good` : '';
-  const { waveOf } = tick.layout;
-  const inWave = (place: number, bits: number): boolean =>
-    waveOf[place] === state.wave && (bits & (SEEN.ALIVE | SEEN.CORDONED)) === SEEN.ALIVE;
+  const { wave } = state;
   switch (state.phase) {
     case 'Prefetch':
       return holdFor(
         tick,
+        wave,
         'prefetching',
         `${tally.fetched} have fetched the version, ${of}${lost}`,
-        (place, bits, told) => inWave(place, bits) && (bits & SEEN.PREFETCHED) === 0 && (told & TOLD.NEW) === 0,
+        (bits, told) => counts(bits) && (bits & SEEN.PREFETCHED) === 0 && (told & TOLD.NEW) === 0,
       );
     case 'Flip':
       return holdFor(
         tick,
+        wave,
         'switching',
         `${tally.flipped} have switched, ${of}${lost}`,
-        (place, bits, told, current) => inWave(place, bits) && !isFlipped(told, bits, current),
+        (bits, told, current) => counts(bits) && !isFlipped(told, bits, current),
       );
     case 'Contract':
       return holdFor(
         tick,
+        undefined,
         'contracting',
         `${tally.contracted} have accepted to give the old version up, ${of}`,
-        (_place, bits, told, current) =>
-          (bits & (SEEN.ALIVE | SEEN.CORDONED)) === SEEN.ALIVE && (!current || (told & TOLD.OLD) !== 0),
+        (bits, told, current) => counts(bits) && (!current || (told & TOLD.OLD) !== 0),
       );
     default:
       return holdFor(
         tick,
+        wave,
         'loading',
         `${tally.ready} have the version available, ${of}${lost}`,
-        (place, bits, told, current) => inWave(place, bits) && !isReady(told, bits, current),
+        (bits, told, current) => counts(bits) && !isReady(told, bits, current),
       );
   }
+}
+
+/** A living host that is not cordoned. */
+function counts(bits: number): boolean {
+  return (bits & (SEEN.ALIVE | SEEN.CORDONED)) === SEEN.ALIVE;
 }
 
 /** So many failed for good that the quorum cannot be reached, as a reason to go back; undefined: it can. */

@@ -12,12 +12,22 @@ export interface Layout {
   readonly waveOf: Uint16Array;
   /** By zone: hosts that may be unavailable at once. */
   readonly allowed: Int32Array;
+  /** All places, in their order. */
+  readonly runs: readonly Run[];
   /** By place: its traffic is watched before its wave comes. */
   readonly control: Uint8Array;
-  /** Any is. */
-  readonly hasControl: boolean;
   /** By zone: what a tick has left of `allowed`. Scratch: a tick is synchronous. */
   readonly left: Int32Array;
+}
+
+/** Places that lie side by side and are of the same wave. */
+export interface Run {
+  readonly wave: number;
+  readonly from: number;
+  /** The first one behind it. */
+  readonly to: number;
+  /** The traffic of some is watched before their wave comes. */
+  readonly hasControl: boolean;
 }
 
 const layouts = new WeakMap<RolloutPlan, Layout>();
@@ -37,16 +47,27 @@ function makeLayout(plan: RolloutPlan): Layout {
   const zoneOf = Uint16Array.from(plan.zoneOf);
   const sizes = new Int32Array(plan.zones.length);
   for (const zone of zoneOf) sizes[zone] = (sizes[zone] as number) + 1;
+  const control = controlHosts(plan, zoneOf);
   return {
     size,
+    runs: runsOf(plan, control),
     waveCount: plan.waves.length,
     zoneOf,
     waveOf: Uint16Array.from(plan.waveOf),
     allowed: sizes.map((count) => countOf(plan.maxUnavailable, count)),
-    control: controlHosts(plan, zoneOf),
-    hasControl: plan.gates.some(isTraffic),
+    control,
     left: new Int32Array(plan.zones.length),
   };
+}
+
+function runsOf({ waveOf }: RolloutPlan, control: Uint8Array): Run[] {
+  const runs: Run[] = [];
+  for (let from = 0, to = 0; from < waveOf.length; from = to) {
+    const wave = waveOf[from] as number;
+    while (to < waveOf.length && waveOf[to] === wave) to++;
+    runs.push({ wave, from, to, hasControl: control.subarray(from, to).includes(1) });
+  }
+  return runs;
 }
 
 const isTraffic = (gate: Gate): boolean => gate.kind === 'traffic';

@@ -47,6 +47,7 @@ export function reduce(plan: RolloutPlan, state: RolloutState, seen: Observation
     seen,
     hasOld: state.from !== undefined,
     needMib: needMib(plan, state, seen.measuredBytes),
+    tallies: [],
   };
   if (state.phase === 'Ended') return ended(tick);
   if (seen.verbs.length > 0) return verbStep(tick);

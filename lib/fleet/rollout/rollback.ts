@@ -59,7 +59,7 @@ export function rollbackStep(tick: Tick): RolloutStep {
 function endRollback(tick: Tick): RolloutStep {
   const { state } = tick;
   const { outcome, reason } = state.rollback as Rollback;
-  const left = holdFor(tick, 'rollback-hosts-away', '', (_place, bits, told, current) => {
+  const left = holdFor(tick, undefined, 'rollback-hosts-away', '', (bits, told, current) => {
     return isTaken(told, bits) && !isBack(tick, bits, current);
   });
   const away = left.hostCount === 0 ? '' : `; ${count(left.hostCount, 'host')} will follow when they are back`;
@@ -80,7 +80,7 @@ function mayEnd({ plan, seen }: Tick, hold: Hold | undefined): boolean {
 }
 
 function rollbackHold(tick: Tick, state: RolloutState, work: Work): Hold | undefined {
-  const left = holdFor(tick, 'rolling-back', '', (_place, bits, told, current) => {
+  const left = holdFor(tick, undefined, 'rolling-back', '', (bits, told, current) => {
     return (bits & (SEEN.ALIVE | SEEN.CORDONED)) === SEEN.ALIVE && isTaken(told, bits) && !isBack(tick, bits, current);
   });
   const entered = tick.state.phase !== 'Rollback';

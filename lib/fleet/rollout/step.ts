@@ -11,8 +11,12 @@ const LATEST_MS = 2000;
 
 /** The state in another phase of the same or another wave: without what belongs to the phase that is left. */
 export function inPhase(state: RolloutState, phase: RolloutPhase, wave = state.wave): RolloutState {
-  const { frozenIn: _frozen, hold: _hold, skipWave, verdicts, ...rest } = state;
   const same = wave === state.wave;
+  // To copy an object is cheap, to leave properties out is not.
+  const isBare = state.frozenIn === undefined && state.hold === undefined;
+  if (isBare && (same || (state.skipWave === undefined && state.verdicts === undefined)))
+    return { ...state, phase, wave };
+  const { frozenIn: _frozen, hold: _hold, skipWave, verdicts, ...rest } = state;
   return {
     ...rest,
     phase,
@@ -36,22 +40,15 @@ export interface StepParts {
 
 /** A step that is to be committed: the phase's stamp, the record's figures and the audit line come with it. */
 export function changed(tick: Tick, state: RolloutState, parts: StepParts): RolloutStep {
-  const { hold: _old, verdicts: _verdicts, ...rest } = state;
   const writes = parts.work?.writes ?? [];
-  const stamps = new Set(parts.stamps);
-  if (state.phase !== tick.state.phase || state.wave !== tick.state.wave) stamps.add('phaseAt');
+  const entered = state.phase !== tick.state.phase || state.wave !== tick.state.wave;
+  const { stamps = [] } = parts;
   const measured = Math.max(tick.seen.measuredBytes, state.measuredBytes ?? 0);
-  const verdicts = verdictsOf(tick, state);
-  const hold = parts.hold;
+  const { hold } = parts;
   return {
     changed: true,
-    state: {
-      ...rest,
-      ...(measured > 0 ? { measuredBytes: measured } : {}),
-      ...(verdicts ? { verdicts } : {}),
-      ...(hold ? { hold } : {}),
-    },
-    stamps: [...stamps],
+    state: withFigures(state, measured, verdictsOf(tick, state), hold),
+    stamps: entered && !stamps.includes('phaseAt') ? [...stamps, 'phaseAt'] : stamps,
     writes,
     audit: {
       event: parts.event,
@@ -66,6 +63,21 @@ export function changed(tick: Tick, state: RolloutState, parts: StepParts): Roll
   };
 }
 
+function withFigures(
+  state: RolloutState,
+  measured: number,
+  verdicts: RolloutState['verdicts'],
+  hold: Hold | undefined,
+): RolloutState {
+  const { hold: _old, verdicts: _verdicts, ...rest } = state;
+  return {
+    ...rest,
+    ...(measured > 0 ? { measuredBytes: measured } : {}),
+    ...(verdicts ? { verdicts } : {}),
+    ...(hold ? { hold } : {}),
+  };
+}
+
 /** Nothing to commit; look again when something may have changed: soon after the last change, less often later. */
 export function unchanged(
   tick: Tick,
@@ -73,15 +85,20 @@ export function unchanged(
   hold: Hold | undefined,
   ask: readonly number[],
 ): RolloutStep {
-  const { hold: _old, ...rest } = state;
   return {
     changed: false,
-    state: hold ? { ...rest, hold } : rest,
+    state: hold ? { ...state, hold } : withoutHold(state),
     stamps: [],
     writes: [],
     ask,
     againInMs: lookAgainInMs(tick, hold),
   };
+}
+
+function withoutHold(state: RolloutState): RolloutState {
+  if (state.hold === undefined) return state;
+  const { hold: _hold, ...rest } = state;
+  return rest;
 }
 
 function lookAgainInMs({ seen }: Tick, hold: Hold | undefined): number {

@@ -1,7 +1,7 @@
 // Passes over the hosts of a rollout: what is to be written now, and how far a wave is.
 import { isAvailable, isSwitching, openBudget, takeBudget } from './budget.js';
-import { cellOf, isDisruptive, isTouched, type Spot, STAGE, type Stage, targetOf } from './cells.js';
-import type { Layout } from './layout.js';
+import { arrivalsOf, cellOf, isDisruptive, isTouched, type Spot, STAGE, type Stage, targetOf } from './cells.js';
+import type { Layout, Run } from './layout.js';
 import {
   type CellWrite,
   MAX_WRITES,
@@ -26,6 +26,8 @@ export interface Tick {
   readonly hasOld: boolean;
   /** Room that the version needs, in MiB; 0: any host has it, or nobody knows. */
   readonly needMib: number;
+  /** By wave, and behind the last one for all of them: what tallyOf() has counted in this call. */
+  readonly tallies: Tally[];
 }
 
 /** Room that a version needs on a host that has another one of the model. */
@@ -96,16 +98,24 @@ class Collector implements Work {
   ) {}
 
   scan(turn: number, before: Stage, now: Stage, after: Stage): void {
-    const { layout, seen } = this.tick;
-    const { waveOf, size, hasControl } = layout;
     const { wave } = this.state;
-    const bits = seen.seen;
-    const takesTurns = now === STAGE.ROLLBACK;
-    for (let place = 0; place < size && this.writes.length < MAX_WRITES; place++) {
-      if (takesTurns && ((bits[place] as number) & SEEN.ALIVE) !== turn) continue;
-      const at = waveOf[place] as number;
-      const stage = at < wave ? before : at === wave ? now : after;
-      if (stage !== STAGE.IDLE || hasControl) this.look(place, stage);
+    for (const run of this.tick.layout.runs) {
+      const stage = run.wave < wave ? before : run.wave === wave ? now : after;
+      if (stage !== STAGE.IDLE || run.hasControl) this.scanRun(turn, run, stage);
+    }
+  }
+
+  private scanRun(turn: number, { from, to }: Run, stage: Stage): void {
+    const { layout, hasOld, seen } = this.tick;
+    const { told, seen: bits } = seen;
+    const { control } = layout;
+    const arrivals = arrivalsOf(stage, hasOld);
+    for (let place = from; place < to; place++) {
+      if (arrivals[told[place] as number] === 1) continue;
+      if (stage === STAGE.IDLE && control[place] === 0) continue;
+      if (stage === STAGE.ROLLBACK && ((bits[place] as number) & SEEN.ALIVE) !== turn) continue;
+      if (this.writes.length >= MAX_WRITES) return;
+      this.look(place, stage);
     }
   }
 
@@ -202,8 +212,14 @@ export interface Tally {
 }
 
 /** How far one wave is, or all of them (undefined). */
-export function tallyOf({ layout, seen }: Tick, wave: number | undefined): Tally {
-  const { waveOf, size } = layout;
+export function tallyOf(tick: Tick, wave: number | undefined): Tally {
+  const { tallies, layout } = tick;
+  const at = wave ?? layout.waveCount;
+  tallies[at] ??= countUp(tick, wave);
+  return tallies[at];
+}
+
+function countUp({ layout, seen }: Tick, wave: number | undefined): Tally {
   const { seen: bitsOf, told: toldOf, upToDate } = seen;
   let members = 0;
   let alive = 0;
@@ -213,20 +229,23 @@ export function tallyOf({ layout, seen }: Tick, wave: number | undefined): Tally
   let flipped = 0;
   let contracted = 0;
   let lost = 0;
-  for (let place = 0; place < size; place++) {
-    const bits = bitsOf[place] as number;
-    if ((bits & SEEN.CORDONED) !== 0 || (wave !== undefined && waveOf[place] !== wave)) continue;
-    members++;
-    if ((bits & SEEN.ALIVE) === 0) continue;
-    alive++;
-    const told = toldOf[place] as number;
-    if ((bits & SEEN.PREFETCHED) !== 0 || (told & TOLD.NEW) !== 0) fetched++;
-    if ((told & TOLD.NEW) === 0) untold++;
-    else if (upToDate[place] === 1) {
-      if ((told & TOLD.OLD) === 0) contracted++;
-      if ((bits & SEEN.NEW_READY) === 0) continue;
-      ready++;
-      if ((told & TOLD.PRIMARY_NEW) !== 0 && (bits & SEEN.PRIMARY_NEW) !== 0) flipped++;
+  for (const run of layout.runs) {
+    if (wave !== undefined && run.wave !== wave) continue;
+    for (let place = run.from; place < run.to; place++) {
+      const bits = bitsOf[place] as number;
+      if ((bits & SEEN.CORDONED) !== 0) continue;
+      members++;
+      if ((bits & SEEN.ALIVE) === 0) continue;
+      alive++;
+      const told = toldOf[place] as number;
+      if ((bits & SEEN.PREFETCHED) !== 0 || (told & TOLD.NEW) !== 0) fetched++;
+      if ((told & TOLD.NEW) === 0) untold++;
+      else if (upToDate[place] === 1) {
+        if ((told & TOLD.OLD) === 0) contracted++;
+        if ((bits & SEEN.NEW_READY) === 0) continue;
+        ready++;
+        if ((told & TOLD.PRIMARY_NEW) !== 0 && (bits & SEEN.PRIMARY_NEW) !== 0) flipped++;
+      }
     }
   }
   for (const place of seen.permanentErrors.keys()) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { cellOf, toldOf } from '#lib/fleet/rollout/cells.js';
+import { arrivalsOf, cellOf, STAGE, targetOf, toldOf } from '#lib/fleet/rollout/cells.js';
 import { explain } from '#lib/fleet/rollout/explain.js';
 import { makePlan } from '#lib/fleet/rollout/plan.js';
 import type { RolloutPlanOptions, WaveSelector } from '#lib/fleet/rollout/types.js';
@@ -111,6 +111,28 @@ test('a cell says what its bits say, and back', () => {
     assert.equal(toldOf({ ...cellOf(bits, 2, 1) }, 2, 1), bits);
   }
   assert.equal(toldOf(undefined, 2, 1), 0);
+});
+
+test('a host that has arrived at a stage is told the same, whatever is seen of it', () => {
+  const each = [true, false];
+  for (const stage of Object.values(STAGE)) {
+    let arrived = 0;
+    for (const hasOld of each) {
+      for (let told = 0; told < 128; told++) {
+        if (arrivalsOf(stage, hasOld)[told] !== 1) continue;
+        arrived++;
+        for (let seen = 0; seen < 256; seen++) {
+          for (const current of each) {
+            for (const fits of each) {
+              const target = targetOf(stage, { told, seen, current, fits }, hasOld, true);
+              if (target !== told) assert.fail(`${told} at stage ${stage} becomes ${target}, seen ${seen}`);
+            }
+          }
+        }
+      }
+    }
+    assert.ok(arrived > 0, `stage ${stage} has an end`);
+  }
 });
 
 test('explain is one sentence: where, why, whom it waits for, and since when', () => {
