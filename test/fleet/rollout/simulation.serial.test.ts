@@ -4,9 +4,9 @@
 //   ASPIRED_SEEDS=20000 node --test dist-test/test/fleet/rollout/simulation.serial.test.js      a long run
 //   ASPIRED_SEEDS=1 ASPIRED_FIRST_SEED=174 node --test ...                                      one seed again
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { MUTANTS } from '../simulation/mutants.js';
-import { runMany } from '../simulation/run-many.js';
+import { SeedThreads } from '../simulation/run-many.js';
 import { runSeed } from '../simulation/run-seed.js';
 
 const FIRST = Number(process.env.ASPIRED_FIRST_SEED ?? 1);
@@ -16,11 +16,17 @@ const BATCH = 100;
 /** Seeds in which each mutant is to be caught. */
 const MUTANT_SEEDS = 25;
 
+let threads: SeedThreads;
+before(() => {
+  threads = new SeedThreads();
+});
+after(() => threads.close());
+
 for (let first = FIRST; first < FIRST + SEEDS; first += BATCH) {
   const count = Math.min(BATCH, FIRST + SEEDS - first);
   test(`the invariants hold in the seeds ${first} to ${first + count - 1}`, async (t) => {
     const start = performance.now();
-    const { failures, outcomes, rounds, seeds } = await runMany(first, count);
+    const { failures, outcomes, rounds, seeds } = await threads.run(first, count);
     assert.equal(seeds, count);
     const perSecond = (count / ((performance.now() - start) / 1000)).toFixed(1);
     t.diagnostic(`${perSecond} seeds per second, ${rounds} ticks, ${JSON.stringify(outcomes)}`);
@@ -38,6 +44,12 @@ for (let first = FIRST; first < FIRST + SEEDS; first += BATCH) {
 test('a seed is the same run each time', () => {
   const { outcomes, rounds } = runSeed(FIRST);
   assert.deepEqual(runSeed(FIRST), { seed: FIRST, outcomes, rounds });
+});
+
+test('whoever is passed over at a tick would have done nothing', () => {
+  for (let seed = FIRST; seed < FIRST + 5; seed++) {
+    assert.deepEqual(runSeed(seed), runSeed(seed, { everyone: true }));
+  }
 });
 
 for (const [name, { breaks, mutant }] of Object.entries(MUTANTS)) {

@@ -8,6 +8,8 @@ export interface Mutant {
   readonly sees?: (seen: Observation, state: RolloutState) => Observation;
   readonly store?: 'no-cas' | 'two-active' | 'no-jump';
   readonly host?: 'accepts-old' | 'empties-on-missing';
+  /** Nothing wrong, but slow: every host is looked at at every tick. */
+  readonly everyone?: true;
 }
 
 /** By name, with the invariant that it breaks. */

@@ -19,6 +19,8 @@ export interface SimPlan {
   readonly undo: { readonly plan: RolloutPlan; readonly state: RolloutState };
   /** By place: the host, of all of the fleet. */
   readonly hostOf: Int32Array;
+  /** By host: its place, or -1. */
+  readonly placeOf: Int32Array;
   readonly hasOld: boolean;
 }
 
@@ -85,7 +87,9 @@ function makeSimPlan(index: number, dice: Dice): SimPlan {
   const undoPlan = { ...undo.plan, hosts: plan.hosts, zoneOf: plan.zoneOf, zones: plan.zones };
   layoutOf(plan);
   const hostOf = Int32Array.from(plan.hosts, (id) => Number(id.slice(1)));
-  return { plan, undo: { plan: undoPlan, state: undo.state }, hostOf, hasOld };
+  const placeOf = new Int32Array(HOSTS).fill(-1);
+  for (const [place, host] of hostOf.entries()) placeOf[host] = place;
+  return { plan, undo: { plan: undoPlan, state: undo.state }, hostOf, placeOf, hasOld };
 }
 
 function traffic(dice: Dice): Gate {

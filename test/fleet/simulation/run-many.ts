@@ -1,4 +1,5 @@
-// Many seeds, on as many threads as there are processors.
+// Many seeds, on as many threads as there are processors. The threads stay: one that has just begun is slow.
+import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { SeedResult } from './run-seed.js';
@@ -10,32 +11,40 @@ export interface ManyResult {
   readonly seeds: number;
 }
 
-export async function runMany(first: number, count: number): Promise<ManyResult> {
-  const threads = Math.min(count, availableParallelism());
-  const parts = await Promise.all(
-    Array.from({ length: threads }, (_, thread) => onThread(first, count, thread, threads)),
+export class SeedThreads {
+  private readonly threads = Array.from(
+    { length: availableParallelism() },
+    () => new Worker(new URL('./worker.js', import.meta.url)),
   );
-  const results = parts.flat();
-  const outcomes: Record<string, number> = {};
-  for (const [outcome, n] of results.flatMap((result) => Object.entries(result.outcomes))) {
-    outcomes[outcome] = (outcomes[outcome] ?? 0) + n;
+
+  async run(first: number, count: number): Promise<ManyResult> {
+    const seeds = Array.from({ length: count }, (_, index) => first + index).values();
+    const parts = await Promise.all(this.threads.map((thread) => runOn(thread, seeds)));
+    const results = parts.flat();
+    const outcomes: Record<string, number> = {};
+    for (const [outcome, n] of results.flatMap((result) => Object.entries(result.outcomes))) {
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + n;
+    }
+    return {
+      failures: results.filter(({ violation }) => violation).sort((a, b) => a.seed - b.seed),
+      outcomes,
+      rounds: results.reduce((sum, { rounds }) => sum + rounds, 0),
+      seeds: results.length,
+    };
   }
-  return {
-    failures: results.filter(({ violation }) => violation).sort((a, b) => a.seed - b.seed),
-    outcomes,
-    rounds: results.reduce((sum, { rounds }) => sum + rounds, 0),
-    seeds: results.length,
-  };
+
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.terminate()));
+  }
 }
 
-function onThread(first: number, count: number, thread: number, threads: number): Promise<SeedResult[]> {
-  const seeds: number[] = [];
-  for (let i = thread; i < count; i += threads) seeds.push(first + i);
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: { seeds } });
+/** Takes one seed after the other, as the other threads do, until none is left. */
+async function runOn(thread: Worker, seeds: Iterable<number>): Promise<SeedResult[]> {
   const results: SeedResult[] = [];
-  return new Promise((resolve, reject) => {
-    worker.on('message', (result: SeedResult) => results.push(result));
-    worker.on('error', reject);
-    worker.on('exit', () => resolve(results));
-  });
+  for (const seed of seeds) {
+    thread.postMessage(seed);
+    const [result] = (await once(thread, 'message')) as [SeedResult];
+    results.push(result);
+  }
+  return results;
 }

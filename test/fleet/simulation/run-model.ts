@@ -9,7 +9,7 @@ import { SimController } from './sim-controller.js';
 import { SimFleet } from './sim-fleet.js';
 import { LOADING, NONE, type Poison, READY, SimHosts, type Violation } from './sim-hosts.js';
 import { type SimAudit, SimStore } from './sim-store.js';
-import { FAULTS_END_MS, type Fault, LEASE_MS, ZONES } from './timeline.js';
+import { FAULTS_END_MS, type Fault, ZONES } from './timeline.js';
 
 const POISONS: readonly Poison[] = ['all-fail', 'some-fail', 'slow-retry', 'bad-traffic', 'crashes'];
 const VERBS: readonly RolloutVerb[] = [
@@ -42,6 +42,9 @@ export class ModelRun {
   private readonly fleet: SimFleet;
   private readonly controller: SimController;
   private readonly verbs: { at: number; verb: RolloutVerb }[] = [];
+  /** By place: its host is unavailable, and not excused. */
+  private readonly isMissing: Uint8Array;
+  /** By zone: how many are. */
   private readonly unavailable = new Int32Array(ZONES);
   private startedAt: number;
   private operatorCame = -1;
@@ -55,13 +58,18 @@ export class ModelRun {
     private readonly sim: SimPlan,
     private readonly dice: Dice,
     faults: readonly Fault[],
-    mutant: Mutant,
+    private readonly mutant: Mutant,
   ) {
     const size = sim.plan.hosts.length;
     const poison = dice.chance(0.6) ? 'none' : dice.pick(POISONS);
     this.store = new SimStore(size, mutant.store);
     this.hosts = new SimHosts(size, dice, sim.hasOld, poison, mutant.host);
-    this.fleet = new SimFleet(faults);
+    this.isMissing = new Uint8Array(size);
+    this.fleet = new SimFleet(
+      faults,
+      (kind) => this.storeFault(kind),
+      (host) => this.wake(host),
+    );
     this.controller = new SimController(sim, this.store, this.hosts, dice, poison, mutant);
     this.startedAt = dice.between(1000, 60_000);
     this.followUps = dice.chance(0.2) ? 1 : 0;
@@ -144,18 +152,25 @@ export class ModelRun {
   }
 
   private round(): void {
-    const { fleet, now, controller, store, dice } = this;
-    fleet.advance(now, (kind) => {
-      if (kind === 'snapshot') store.snapshot();
-      else {
-        store.restore();
-        controller.storeReturned(now);
-      }
-    });
+    const { fleet, now, controller, dice } = this;
+    fleet.advance(now);
     if (dice.chance(0.1)) this.replay();
     this.moveHosts();
     this.judgeBudget();
     controller.tick(now);
+  }
+
+  private storeFault(kind: 'snapshot' | 'restore'): void {
+    if (kind === 'snapshot') this.store.snapshot();
+    else {
+      this.store.restore();
+      this.controller.storeReturned(this.now);
+    }
+  }
+
+  private wake(host: number): void {
+    const place = this.sim.placeOf[host] as number;
+    if (place >= 0) this.hosts.awake.add(place);
   }
 
   /** A document as it was once, or none: neither may change anything. */
@@ -172,37 +187,55 @@ export class ModelRun {
     return this.fleet.up[host] === 1 && (this.hosts.downUntil[place] as number) <= this.now;
   }
 
+  // Those for whom something may have changed, in the order of their places; the others are as they were.
   private moveHosts(): void {
-    const { hosts, now, store, unavailable } = this;
-    const { hostOf } = this.sim;
-    const { up, cut, boot, leasesStop } = this.fleet;
-    const { downUntil, excused, generation, due, leaseUntil, dirty, oldState, newState } = hosts;
-    const { zoneOf } = layoutOf(this.sim.plan);
-    const desired = store.generations;
-    unavailable.fill(0);
+    const { now, store } = this;
+    const { awake, renewedUntil } = this.hosts;
     const lossy = this.dice.between(0, 0x7fffffff);
-    for (let place = 0; place < store.size; place++) {
-      const host = hostOf[place] as number;
-      if (up[host] === 0 || (downUntil[place] as number) > now) {
-        excused[place] = 1;
-        continue;
-      }
-      if (hosts.boot[place] !== boot[host]) hosts.restart(place, now, boot[host] as number);
-      const hears = cut[host] === 0;
-      if (generation[place] !== desired[place] && hears && this.luck(place, lossy) > 1) {
-        hosts.read(place, store.told[place] as number, desired[place] as number, now);
-      }
-      if ((due[place] as number) <= now) hosts.step(place, now);
-      if (hears) {
-        if (!leasesStop) leaseUntil[place] = now + LEASE_MS;
-        if (dirty[place] === 1 && this.luck(place, lossy) < 14) hosts.report(place);
-      }
-      if (oldState[place] === READY || newState[place] === READY) excused[place] = 0;
-      else if (excused[place] === 0) {
-        const zone = zoneOf[place] as number;
-        unavailable[zone] = (unavailable[zone] as number) + 1;
-      }
+    if (this.mutant.everyone) awake.addAll();
+    awake.addFrom(store.unread);
+    store.unread.clear();
+    if (!this.fleet.leasesStop) this.hosts.renewLeases(now);
+    for (let place = awake.next(0); place >= 0; place = awake.next(place + 1)) {
+      this.hosts.news.add(place);
+      this.hosts.stopRenewing(place, renewedUntil);
+      this.setMissing(place, this.moveHost(place, lossy));
     }
+  }
+
+  /** What a host does in one tick; true: it is unavailable then, without an excuse. */
+  private moveHost(place: number, lossy: number): boolean {
+    const { hosts, now, store } = this;
+    const { up, cut, boot, leasesStop } = this.fleet;
+    const host = this.sim.hostOf[place] as number;
+    const desired = store.generations[place] as number;
+    if (!this.isUp(place)) {
+      hosts.excused[place] = 1;
+      if (up[host] === 0) hosts.awake.delete(place);
+      return false;
+    }
+    if (hosts.boot[place] !== boot[host]) hosts.restart(place, now, boot[host] as number);
+    const hears = cut[host] === 0;
+    if (hosts.generation[place] !== desired && hears && this.luck(place, lossy) > 1) {
+      hosts.read(place, store.told[place] as number, desired, now);
+    }
+    if ((hosts.due[place] as number) <= now) hosts.step(place, now);
+    if (hears) {
+      hosts.writes(place, !leasesStop);
+      if (hosts.dirty[place] === 1 && this.luck(place, lossy) < 14) hosts.report(place);
+    }
+    if (hosts.isCalm(place, hears, desired)) hosts.awake.delete(place);
+    const isAvailable = hosts.isAvailable(place);
+    if (isAvailable) hosts.excused[place] = 0;
+    return !isAvailable && hosts.excused[place] === 0;
+  }
+
+  private setMissing(place: number, isMissing: boolean): void {
+    const now = isMissing ? 1 : 0;
+    if (this.isMissing[place] === now) return;
+    this.isMissing[place] = now;
+    const zone = layoutOf(this.sim.plan).zoneOf[place] as number;
+    this.unavailable[zone] = (this.unavailable[zone] as number) + (isMissing ? 1 : -1);
   }
 
   private luck(place: number, lossy: number): number {

@@ -38,7 +38,13 @@ export class SimController {
   private graceUntil = 0;
   private believedAlive = 0;
   private silentSince = 0;
-  private regressed = false;
+  /** Of the hosts that were looked at: how many are alive, and who has seen more than the store has. */
+  private alive = 0;
+  private readonly isAhead: Uint8Array;
+  private ahead = 0;
+  /** Leases that are renewed are good. */
+  private renewing = true;
+  private errorsChanged = false;
   private asked: readonly number[] = [];
   verbs: PendingVerb[] = [];
   answered = 0;
@@ -54,6 +60,8 @@ export class SimController {
   ) {
     this.seen = new Uint8Array(store.size);
     this.upToDate = new Uint8Array(store.size);
+    this.isAhead = new Uint8Array(store.size);
+    hosts.news.addAll();
   }
 
   queue(verb: RolloutVerb): void {
@@ -68,34 +76,50 @@ export class SimController {
   }
 
   tick(now: number): void {
-    for (const { send } of this.stalled.filter(({ at }) => at <= now)) send();
-    if (this.stalled.length > 0) this.stalled = this.stalled.filter(({ at }) => at > now);
-    const alive = this.look(now);
-    const hold = this.storeHold(now, alive);
+    if (this.stalled.length > 0) {
+      for (const { send } of this.stalled.filter(({ at }) => at <= now)) send();
+      this.stalled = this.stalled.filter(({ at }) => at > now);
+    }
+    this.look(now);
+    const hold = this.storeHold(now);
     for (const id of this.store.active) this.work(this.store.records[id] as SimRecord, now, hold);
     if (now >= this.graceUntil) this.reassert(now);
   }
 
-  private look(now: number): number {
-    const { seen, upToDate } = this;
-    const { generations, size } = this.store;
-    const { leaseUntil, repSeen, repGeneration } = this.hosts;
-    let alive = 0;
-    let regressed = false;
-    for (let place = 0; place < size; place++) {
-      const lives = (leaseUntil[place] as number) > now;
-      if (lives) alive++;
-      seen[place] = lives ? (repSeen[place] as number) | SEEN.ALIVE : (repSeen[place] as number);
-      const reported = repGeneration[place] as number;
-      const stored = generations[place] as number;
-      upToDate[place] = reported >= stored ? 1 : 0;
-      if (reported > stored) regressed = true;
+  // As far as something may have changed since the last look.
+  private look(now: number): void {
+    const { hosts, store } = this;
+    const { news } = hosts;
+    const renewing = hosts.renewedUntil > now;
+    if (renewing !== this.renewing) news.addAll();
+    this.renewing = renewing;
+    news.addFrom(store.unread);
+    for (let place = news.next(0); place >= 0; place = news.next(place + 1)) {
+      const lives = hosts.leaseOf(place) > now;
+      this.setSeen(place, lives ? (hosts.repSeen[place] as number) | SEEN.ALIVE : (hosts.repSeen[place] as number));
+      const reported = hosts.repGeneration[place] as number;
+      const stored = store.generations[place] as number;
+      this.upToDate[place] = reported >= stored ? 1 : 0;
+      this.setAhead(place, reported > stored ? 1 : 0);
+      // A lease that nobody renews runs out by itself.
+      if (!lives || hosts.isRenewing(place)) news.delete(place);
     }
-    this.regressed = regressed;
-    return alive;
   }
 
-  private storeHold(now: number, alive: number): Observation['storeHold'] {
+  private setSeen(place: number, seen: number): void {
+    const changed = (this.seen[place] as number) ^ seen;
+    this.seen[place] = seen;
+    if ((changed & SEEN.ALIVE) !== 0) this.alive += (seen & SEEN.ALIVE) !== 0 ? 1 : -1;
+    if ((changed & SEEN.NEW_ERROR) !== 0) this.errorsChanged = true;
+  }
+
+  private setAhead(place: number, ahead: 0 | 1): void {
+    this.ahead += ahead - (this.isAhead[place] as number);
+    this.isAhead[place] = ahead;
+  }
+
+  private storeHold(now: number): Observation['storeHold'] {
+    const { alive } = this;
     const silent = alive < 0.8 * this.believedAlive;
     if (!silent) this.silentSince = now;
     if (!silent || now - this.silentSince > MASS_EXPIRY_MS) this.believedAlive = alive;
@@ -159,11 +183,11 @@ export class SimController {
   }
 
   private permanentErrors(): ReadonlyMap<number, string> {
+    if (!this.errorsChanged) return this.errors;
+    this.errorsChanged = false;
     this.errors.clear();
-    if (this.poison === 'all-fail' || this.poison === 'some-fail') {
-      for (let place = 0; place < this.store.size; place++) {
-        if (((this.seen[place] as number) & SEEN.NEW_ERROR) !== 0) this.errors.set(place, 'unsupported format');
-      }
+    for (let place = 0; place < this.store.size; place++) {
+      if (((this.seen[place] as number) & SEEN.NEW_ERROR) !== 0) this.errors.set(place, 'unsupported format');
     }
     return this.errors;
   }
@@ -244,6 +268,10 @@ export class SimController {
       left[zone] = (left[zone] as number) - 1;
     }
     return left;
+  }
+
+  private get regressed(): boolean {
+    return this.ahead > 0;
   }
 
   /** For the last look: nothing is under way. */

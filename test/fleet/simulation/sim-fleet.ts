@@ -8,10 +8,15 @@ export class SimFleet {
   leasesStop = false;
   private next = 0;
 
-  constructor(private readonly faults: readonly Fault[]) {}
+  /** What is about the store is handed on, and whose host something has happened to. */
+  constructor(
+    private readonly faults: readonly Fault[],
+    private readonly onStore: (kind: 'snapshot' | 'restore') => void,
+    private readonly onHost: (host: number) => void,
+  ) {}
 
-  /** Until `now`; what is about the store is handed on. */
-  advance(now: number, store: (kind: 'snapshot' | 'restore') => void): void {
+  /** Until `now`. */
+  advance(now: number): void {
     for (; this.next < this.faults.length; this.next++) {
       const { at, kind, host } = this.faults[this.next] as Fault;
       if (at > now) return;
@@ -21,7 +26,8 @@ export class SimFleet {
       else if (kind === 'heal') this.cut[host] = 0;
       else if (kind === 'leases-stop') this.leasesStop = true;
       else if (kind === 'leases-go') this.leasesStop = false;
-      else store(kind);
+      else this.onStore(kind);
+      if (host >= 0) this.onHost(host);
     }
   }
 

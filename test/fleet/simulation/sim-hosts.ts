@@ -3,6 +3,7 @@
 import { SEEN, TOLD } from '#lib/fleet/rollout/types.js';
 import type { Dice } from './dice.js';
 import type { Mutant } from './mutants.js';
+import { PlaceSet } from './place-set.js';
 import { LEASE_MS } from './timeline.js';
 
 export const NONE = 0;
@@ -46,7 +47,14 @@ export class SimHosts {
   readonly repSeen: Uint8Array;
   readonly repFree: Uint32Array;
   readonly repRolledBack: Uint8Array;
-  readonly leaseUntil: Float64Array;
+  /** Something is to be done there at the next tick, or may be; all others stay as they are. */
+  readonly awake: PlaceSet;
+  /** What controllers know of it may be another thing than at their last look. */
+  readonly news: PlaceSet;
+  /** Its lease is renewed with each tick, and ends at `renewedUntil`; that of others at `leaseUntil`. */
+  private readonly renews: Uint8Array;
+  renewedUntil = LEASE_MS;
+  private readonly leaseUntil: Float64Array;
   violation: Violation | undefined;
 
   constructor(
@@ -75,6 +83,10 @@ export class SimHosts {
     this.repSeen = new Uint8Array(size);
     this.repFree = new Uint32Array(size);
     this.repRolledBack = new Uint8Array(size);
+    this.awake = new PlaceSet(size);
+    this.news = new PlaceSet(size);
+    this.awake.addAll();
+    this.renews = new Uint8Array(size);
     this.leaseUntil = new Float64Array(size).fill(LEASE_MS);
     const tight = dice.chance(0.6) ? dice.next() * 0.5 : 0;
     for (let place = 0; place < size; place++) {
@@ -115,6 +127,38 @@ export class SimHosts {
     this.settle(place, now);
   }
 
+  /** The leases of all who renew theirs. */
+  renewLeases(now: number): void {
+    this.renewedUntil = now + LEASE_MS;
+  }
+
+  /** Its lease ends as at the last tick, unless it writes again. */
+  stopRenewing(place: number, lastUntil: number): void {
+    if (this.renews[place] === 1) this.leaseUntil[place] = lastUntil;
+    this.renews[place] = 0;
+  }
+
+  /** It writes to the store; `renew`: and gets a lease for it. */
+  writes(place: number, renew: boolean): void {
+    if (renew) this.leaseUntil[place] = this.renewedUntil;
+    this.renews[place] = this.leaseUntil[place] === this.renewedUntil ? 1 : 0;
+  }
+
+  /** Its lease is renewed with each tick without being looked at. */
+  isRenewing(place: number): boolean {
+    return this.renews[place] === 1;
+  }
+
+  leaseOf(place: number): number {
+    return this.renews[place] === 1 ? this.renewedUntil : (this.leaseUntil[place] as number);
+  }
+
+  /** Nothing happens there by itself: whoever is told something, or has a fault, is woken. */
+  isCalm(place: number, hears: boolean, desired: number): boolean {
+    if (this.due[place] !== Number.POSITIVE_INFINITY) return false;
+    return !hears || (this.renews[place] === 1 && this.dirty[place] === 0 && this.generation[place] === desired);
+  }
+
   /** Loads that are done by now. */
   step(place: number, now: number): void {
     if (this.oldState[place] === LOADING && (this.oldDue[place] as number) <= now) {
@@ -153,6 +197,7 @@ export class SimHosts {
       this.newDue[place] = now + (this.loadMs[place] as number) * retries;
     }
     this.dirty[place] = 1;
+    this.awake.add(place);
     const oldDue = this.oldState[place] === LOADING ? (this.oldDue[place] as number) : Number.POSITIVE_INFINITY;
     const newDue = this.newState[place] === LOADING ? (this.newDue[place] as number) : Number.POSITIVE_INFINITY;
     this.due[place] = Math.min(oldDue, newDue);

@@ -2,6 +2,7 @@
 import { toldOf } from '#lib/fleet/rollout/cells.js';
 import type { RolloutPlan, RolloutStamps, RolloutState, RolloutStep } from '#lib/fleet/rollout/types.js';
 import type { Mutant } from './mutants.js';
+import { PlaceSet } from './place-set.js';
 
 export interface SimRecord {
   readonly id: number;
@@ -30,6 +31,8 @@ export class SimStore {
   audit: SimAudit[] = [];
   readonly told: Uint8Array;
   readonly generations: Uint32Array;
+  /** Whose cell was written since the hosts looked last. */
+  readonly unread: PlaceSet;
   private last = '';
   private saved: (() => void) | undefined;
 
@@ -39,6 +42,7 @@ export class SimStore {
   ) {
     this.told = new Uint8Array(size);
     this.generations = new Uint32Array(size);
+    this.unread = new PlaceSet(size);
   }
 
   start(plan: RolloutPlan, state: RolloutState, now: number): boolean {
@@ -70,9 +74,13 @@ export class SimStore {
     record.state = step.state;
     for (const stamp of step.stamps) record.stamps = { ...record.stamps, [stamp]: now };
     if (step.writes.length > 0) this.generation++;
+    let last: RolloutStep['writes'][number]['cell'] | undefined;
+    let told = 0;
     for (const { place, cell } of step.writes) {
-      this.told[place] = toldOf(cell, record.plan.version, step.state.from);
-      this.generations[place] = this.generation;
+      if (cell !== last) told = toldOf(cell, record.plan.version, step.state.from);
+      last = cell;
+      this.told[place] = told;
+      this.write(place);
     }
     const { phase, wave, skipAll, skipWave } = step.state;
     const skips = skipAll === true || skipWave === true;
@@ -80,6 +88,11 @@ export class SimStore {
     this.audit.push({ rollout: id, revision: record.revision, phase, wave, skips, at: now, actor });
     this.changeModel(id, step);
     return 'committed';
+  }
+
+  private write(place: number): void {
+    this.generations[place] = this.generation;
+    this.unread.add(place);
   }
 
   private changeModel(id: number, { model = {} }: RolloutStep): void {
@@ -93,7 +106,7 @@ export class SimStore {
   reassert(places: readonly number[]): void {
     if (places.length === 0) return;
     this.generation++;
-    for (const place of places) this.generations[place] = this.generation;
+    for (const place of places) this.write(place);
   }
 
   snapshot(): void {
@@ -110,6 +123,7 @@ export class SimStore {
       for (const version of tombstones) this.tombstones.add(version);
       this.told.set(told);
       this.generations.set(generations);
+      this.unread.addAll();
     };
   }
 
