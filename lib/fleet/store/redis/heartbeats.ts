@@ -63,7 +63,7 @@ export class RedisHeartbeats {
     if (beating) beating.revision = revision;
   }
 
-  /** Undefined: the lease ran out, or somebody else has it, or it is too much. */
+  /** Undefined: the lease ran out, or somebody else has it, or what it builds on was lost, or it is too much. */
   async #light(beat: Heartbeat, before: Beating, fields: Fields): Promise<HeartbeatAnswer | undefined> {
     const recent = JSON.stringify([...new Map([...before.recent, ...fields])].flat());
     if (recent.length > MOST_BEHIND) return undefined;
@@ -73,7 +73,7 @@ export class RedisHeartbeats {
     const [outcome] = await this.#connection.script(
       REPORT,
       [this.#connection.keys.lease(beat.host)],
-      [beat.bootId, lease],
+      [beat.bootId, lease, String(before.flushed)],
     );
     if (outcome !== 'ok') return undefined;
     const { revision } = before;

@@ -53,14 +53,18 @@ return 'resend ' .. revision
 `,
 };
 
-/** KEYS: lease. ARGV: boot, the whole lease. Only where this boot holds it, without a gap; how long it lasts stays. */
+/**
+ * KEYS: lease. ARGV: boot, the whole lease, the sequence of the last report in the hash that it builds on. Only where this boot
+ * holds the lease, and the store has all of that: after lost writes it may have an older report. How long it lasts stays.
+ */
 export const REPORT: Script = {
   name: 'aspiredFleetReport',
   lua: `
 local old = redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL', 'GET')
 if not old then return 'gone' end
 local behind = #ARGV[1] + 2
-if string.sub(old, 1, behind - 1) == ARGV[1] .. ' ' and string.sub(old, behind, behind) ~= '0' then return 'ok' end
+local stored = string.sub(old, 1, behind - 1) == ARGV[1] .. ' ' and tonumber(string.match(old, '^%d+', behind))
+if stored and stored > 0 and stored >= tonumber(ARGV[3]) then return 'ok' end
 redis.call('SET', KEYS[1], old, 'KEEPTTL')
 return 'gone'
 `,
