@@ -66,7 +66,8 @@ export function judge(evidence: Evidence): readonly Finding[] {
   return [...storeFindings(evidence), ...fleetFindings(evidence), ...hostFindings(evidence), ...peerFindings(evidence)];
 }
 
-function storeFindings({ health, models }: Evidence): Finding[] {
+function storeFindings(evidence: Evidence): Finding[] {
+  const { health } = evidence;
   const { kind, version, role, replicas, listpackEntries, clockSkewMs = 0 } = health;
   if (kind === 'memory') return [warning('The store is in memory: it is for tests, and ends with this process.')];
   const found: Finding[] = [];
@@ -90,15 +91,23 @@ function storeFindings({ health, models }: Evidence): Finding[] {
       ),
     );
   }
-  if (listpackEntries !== undefined && models >= listpackEntries) {
-    const message = `Documents of more than ${listpackEntries} models take three times the memory. Type: CONFIG SET hash-max-listpack-entries ${2 * models}`;
-    found.push(warning(message));
-  }
+  if (listpackEntries !== undefined) found.push(...sizeFindings(evidence, listpackEntries));
   if (Math.abs(clockSkewMs) > CLOCK_TOLERANCE_MS) {
     const message = `The clock of Redis and the clock of this machine are ${seconds(clockSkewMs)} apart.`;
     found.push(warning(message, 'ERR_HOST_CLOCK_WRONG'));
   }
   return found;
+}
+
+/** A document has a field for its revision, and one for each model: with more than the limit Redis keeps it another way. */
+function sizeFindings({ hosts, reports, models }: Evidence, limit: number): Finding[] {
+  const large = hosts.filter((_, i) => (reports[i]?.models.size ?? 0) >= limit);
+  if (models < limit && large.length === 0) return [];
+  const most = reports.reduce((size, report) => Math.max(size, report?.models.size ?? 0), models);
+  const whose = large.length === 0 ? '' : `, as those of ${few(large.map(({ info }) => info.id))},`;
+  const type = `Type: CONFIG SET hash-max-listpack-entries ${2 * most}`;
+  const then = large.length === 0 ? '' : '; those that are there shrink when Redis is restarted with it';
+  return [warning(`Documents of ${limit} models and more${whose} take three times the memory. ${type}${then}`)];
 }
 
 function memoryFindings({ maxmemoryPolicy, maxmemory = 0, usedMemory = 0 }: StoreHealth): Finding[] {
@@ -134,6 +143,7 @@ const SEVERE: ReadonlySet<string> = new Set<AspiredErrorCode>([
     'ERR_DOCUMENT_MISSING',
     'ERR_SCHEMA_UNSUPPORTED',
     'ERR_ACCEPTED_UNWRITABLE',
+    'ERR_LOAD_FAILED',
   ] as const),
 ]);
 

@@ -5,7 +5,7 @@ import { type Evidence, examine, type Finding, installedVersion, judge } from '#
 import { MemoryFleet } from '#lib/fleet/store/memory-store.js';
 import { RedisStore } from '#lib/fleet/store/redis-store.js';
 import { RedisServer, type RedisServerOptions, withoutRedis } from '../../support/redis-server.js';
-import { beat, fullBeat, hostInfo, withHosts } from './support.js';
+import { beat, fullBeat, hostInfo, intent, withHosts } from './support.js';
 
 const skip = withoutRedis;
 const codes = (findings: readonly Finding[]) =>
@@ -81,6 +81,31 @@ test('what hosts report is found, with their names', async () => {
       message: 'Clocks that are far from that of the store: h7.',
     },
   ]);
+});
+
+test('hosts with more models than Redis packs together are found, with what to type', { skip }, async (t) => {
+  const [server, store] = await onServer(t, { args: ['--hash-max-listpack-entries', '4'] });
+  await withHosts(store, 'a', 'b');
+  const names = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'];
+  for (const model of names) {
+    const writes = [{ place: model < 'm4' ? 0 : 1, cell: { versions: [1] } }];
+    await store.assertCells({ model, expectGeneration: 0, hosts: ['b', 'a'], writes, intent: intent() });
+  }
+  const found = async () =>
+    (await examine(store)).filter(({ message }) => message.includes('listpack')).map(({ message }) => message);
+  const said = 'take three times the memory. Type: CONFIG SET hash-max-listpack-entries';
+  assert.deepEqual(await found(), [`Documents of 4 models and more ${said} 12`], 'nobody has so many yet');
+  const report = async (host: string, models: readonly string[]) => {
+    const reports = new Map(models.map((model) => [model, { generation: 1, versions: [] }]));
+    await store.heartbeat({ ...fullBeat(host, host, 1), models: reports });
+  };
+  await report('a', names.slice(0, 3));
+  await report('b', names);
+  assert.deepEqual(await found(), [
+    `Documents of 4 models and more, as those of b, ${said} 12; those that are there shrink when Redis is restarted with it`,
+  ]);
+  await server.command('CONFIG', 'SET', 'hash-max-listpack-entries', '12');
+  assert.deepEqual(await found(), []);
 });
 
 test('versions, clocks and settings are judged one by one', () => {
