@@ -151,7 +151,9 @@ test('scripts touch the keys that they declare, and all keys have one hash tag',
   await exercise(store, server);
   await server.command('FLUSHALL');
   const client = new Redis(server.url);
+  t.after(() => client.disconnect());
   const monitor = await client.monitor();
+  t.after(() => monitor.disconnect());
   monitor.on('monitor', (_time: string, [command = '', ...args]: string[], source: string) => {
     if (/^eval(sha)?$/i.test(command)) {
       const [digest = '', count, ...keys] = args;
@@ -174,8 +176,6 @@ test('scripts touch the keys that they declare, and all keys have one hash tag',
   await until('the control', () => breaches.length > 0);
   assert.match(breaches.join(), /^an unknown script .*: SET elsewhere$/i, 'the check sees what it looks for');
   await server.command('DEL', 'elsewhere');
-  monitor.disconnect();
-  client.disconnect();
   assert.ok(touched > 500, `${touched} keys were looked at`);
   const unused = SCRIPTS.map(({ name }) => name).filter((name) => !seen.has(name));
   assert.deepEqual(unused, [], 'every script was run');

@@ -71,11 +71,12 @@ for (const [how, end] of [
   ['that is killed', (pid: number) => process.kill(pid, 'SIGKILL')],
   ['whose terminal is closed', (pid: number) => process.kill(-pid, 'SIGHUP')],
 ] as const) {
-  test(`a server does not outlive a process ${how}`, { skip }, async () => {
+  test(`a server does not outlive a process ${how}`, { skip }, async (t) => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', PROGRAM], {
       stdio: ['ignore', 'pipe', 'inherit'],
       detached: true, // a group of its own
     });
+    t.after(() => child.kill('SIGKILL'));
     const line = await deadline(
       new Promise<string>((resolve) => child.stdout.once('data', (chunk) => resolve(String(chunk)))),
       'the server of the child',
