@@ -30,15 +30,16 @@ export async function openFleet({ redis, fleet }: FleetAddress): Promise<FleetTo
   };
 }
 
-/** The trail is read from its beginning: it has no other end to begin with. */
+/** From the end: a trail may be a hundred times as long as what is asked for. */
 async function lastEntries(client: FleetClient, model: string, count: number): Promise<readonly AuditEntry[]> {
   let last: readonly AuditEntry[] = [];
-  for (let after: string | undefined; ; ) {
-    const page = await client.audit(model, after, AUDIT_PAGE);
-    last = [...last, ...page].slice(-count);
-    after = page.at(-1)?.id;
-    if (page.length < AUDIT_PAGE) return last;
+  while (last.length < count) {
+    const asked = Math.min(AUDIT_PAGE, count - last.length);
+    const page = await client.latestAudit(model, last[0]?.id, asked);
+    last = [...page, ...last];
+    if (page.length < asked) break;
   }
+  return last;
 }
 
 async function close(client: FleetClient, store: FleetStore): Promise<void> {

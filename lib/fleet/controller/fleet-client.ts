@@ -235,6 +235,11 @@ export class FleetClient {
     return this.store.audit(model, after, count);
   }
 
+  /** The latest entries of it, oldest first: the last `count`, or the last ones before the entry with the id given. */
+  latestAudit(model: string, before?: string, count?: number): Promise<readonly AuditEntry[]> {
+    return this.store.latestAudit(model, before, count);
+  }
+
   /** Everything that a new store needs to go on. Rollouts that are active are not in it. */
   exportAll(): Promise<FleetExport> {
     return this.store.exportAll();

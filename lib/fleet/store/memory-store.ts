@@ -5,7 +5,7 @@ import type { GateResult } from '../gates/types.js';
 import type { PendingVerb, RolloutVerb, VerbAnswer } from '../rollout/types.js';
 import { FLEET_SCHEMA, type FleetHost, type HostInfo, type HostReport, type Intent } from '../types.js';
 import * as change from './memory-commit.js';
-import { type ModelData, SharedMemory } from './memory-fleet.js';
+import { type FleetData, type ModelData, SharedMemory } from './memory-fleet.js';
 import * as hosts from './memory-hosts.js';
 import type {
   AuditEntry,
@@ -225,10 +225,19 @@ export class MemoryStore implements FleetStore {
   }
 
   audit(model: string, after = '', count = 100): Promise<readonly AuditEntry[]> {
-    return this.#call('audit', ({ data }) => {
-      const trail = model === '' ? data.audit : (data.models.get(model)?.audit ?? []);
-      return trail.filter(({ id }) => id > after).slice(0, count);
-    });
+    return this.#call('audit', ({ data }) =>
+      trailOf(data, model)
+        .filter(({ id }) => id > after)
+        .slice(0, count),
+    );
+  }
+
+  latestAudit(model: string, before = '', count = 100): Promise<readonly AuditEntry[]> {
+    return this.#call('latestAudit', ({ data }) =>
+      trailOf(data, model)
+        .filter(({ id }) => before === '' || id < before)
+        .slice(-count),
+    );
   }
 
   confirm(_replicas: number, _timeoutMs: number): Promise<number> {
@@ -270,6 +279,10 @@ export class MemoryStore implements FleetStore {
     if (fault === 'lose-reply') throw new AspiredError('ERR_STORE_UNAVAILABLE', `${method}: the answer was lost.`);
     return answer;
   }
+}
+
+function trailOf(data: FleetData, model: string): readonly AuditEntry[] {
+  return model === '' ? data.audit : (data.models.get(model)?.audit ?? []);
 }
 
 function recordOfModel(name: string, { generation, stable, previous, tombstones, active }: ModelData): ModelRecord {

@@ -218,6 +218,10 @@ export class RedisStore implements types.FleetStore {
     return this.#rollouts.audit(model, after, count);
   }
 
+  async latestAudit(model: string, before?: string, count?: number): Promise<readonly types.AuditEntry[]> {
+    return this.#rollouts.latestAudit(model, before, count);
+  }
+
   /** The server answers nothing else on this connection meanwhile, for at most `timeoutMs`. */
   confirm(replicas: number, timeoutMs: number): Promise<number> {
     const ms = Math.max(1, Math.min(timeoutMs, this.#connection.commandTimeoutMs));

@@ -287,6 +287,8 @@ export interface FleetStore extends HostStore {
 
   /** Of a model, oldest first, after the id given; '' as the model: changes of hosts, and imports. `count` is 100 by default. */
   audit(model: string, after?: string, count?: number): Promise<readonly AuditEntry[]>;
+  /** The latest entries of such a trail, oldest first, of those before the id given; '' is the end. `count` is 100 by default. */
+  latestAudit(model: string, before?: string, count?: number): Promise<readonly AuditEntry[]>;
 
   /** Waits until `replicas` replicas have everything that this connection wrote; the answer is how many have. */
   confirm(replicas: number, timeoutMs: number): Promise<number>;

@@ -308,5 +308,10 @@ export function verbTests(it: It): void {
     assert.deepEqual(await store.audit('m', '', 2), all.slice(0, 2));
     assert.deepEqual(await store.audit('m', all[1]?.id, 2), all.slice(2, 4));
     assert.deepEqual(await store.audit('m', all[4]?.id), []);
+    assert.deepEqual(await store.latestAudit('m'), all);
+    assert.deepEqual(await store.latestAudit('m', '', 2), all.slice(3), 'from the end');
+    assert.deepEqual(await store.latestAudit('m', all[3]?.id, 2), all.slice(1, 3));
+    assert.deepEqual(await store.latestAudit('m', all[0]?.id, 2), []);
+    assert.deepEqual(await store.latestAudit('zz'), []);
   });
 }

@@ -250,6 +250,13 @@ export class RedisRollouts {
     const entries = await this.#connection.call('audit', (redis) => redis.xrange(key, from, '+', 'COUNT', count));
     return entries.map(([id, fields]) => auditEntry(id, fields));
   }
+
+  async latestAudit(model: string, before = '', count = 100): Promise<readonly AuditEntry[]> {
+    const key = this.#connection.keys.audit(model);
+    const from = before === '' ? '+' : `(${before}`;
+    const entries = await this.#connection.call('latestAudit', (r) => r.xrevrange(key, from, '-', 'COUNT', count));
+    return entries.map(([id, fields]) => auditEntry(id, fields)).reverse();
+  }
 }
 
 function text(value: number | undefined): string | undefined {
