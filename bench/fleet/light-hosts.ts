@@ -25,6 +25,7 @@ export async function startLightHosts(
           () => {},
         ),
         read: () => store.readDesired(id),
+        wasRead: () => {},
         act: (changes) => {
           for (const [model, { cell }] of changes) act(index, model, cell.versions);
         },

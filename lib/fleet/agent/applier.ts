@@ -22,6 +22,8 @@ export interface ApplierOptions {
   readonly loader: FleetLoaderFactory;
   readonly prefetches: Prefetches;
   readonly findings: Findings;
+  /** Whether the version may be loaded now. */
+  readonly allows: (model: string, version: number) => boolean;
 }
 
 export class Applier {
@@ -45,15 +47,18 @@ export class Applier {
   }
 
   private applyCell(model: string, cell: DesiredCell): void {
-    const { manager, prefetches } = this.options;
+    const { manager, prefetches, allows } = this.options;
     prefetches.want(model, cell.prefetch, cell.versions);
+    const versions = cell.versions.filter((version) => allows(model, version));
+    // An empty list would be a removal.
+    if (versions.length === 0 && cell.versions.length > 0) return;
     const policy = cell.resourcePreserving ? 'resource-preserving' : 'availability-preserving';
     // A primary of nothing would be remembered for ever.
-    const primary = cell.versions.length > 0 ? (cell.primary ?? null) : null;
-    const intent = `${cell.versions.join()} ${primary} ${policy}`;
+    const primary = versions.length > 0 ? (cell.primary ?? null) : null;
+    const intent = `${versions.join()} ${primary} ${policy}`;
     this.refused.delete(model);
     if (this.applied.get(model)?.intent === intent) return;
-    const loaders = this.loadersFor(model, cell.versions);
+    const loaders = this.loadersFor(model, versions);
     try {
       manager.setAspiredVersions(
         model,

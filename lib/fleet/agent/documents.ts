@@ -10,6 +10,8 @@ export interface DocumentsOptions {
   readonly findings: Findings;
   /** Reads the document of this host, within a deadline. */
   readonly read: () => Promise<StoredDocument | undefined>;
+  /** A document was read, and what is new in it is accepted: comes before it is acted on. */
+  readonly wasRead: (accepted: AcceptedDocument['cells']) => void;
   /** Acts on cells that were accepted. */
   readonly act: (changes: AcceptedDocument['cells']) => void;
   /** Something was accepted, or refused. */
@@ -65,7 +67,7 @@ export class Documents {
   }
 
   private async pull(): Promise<void> {
-    const { findings, file, read, act, changed } = this.options;
+    const { findings, file, read, wasRead, act, changed } = this.options;
     const stored = await read();
     if (this.closed) return;
     findings.clear('read');
@@ -76,6 +78,7 @@ export class Documents {
     if (changes.size === 0) {
       const isNew = revision !== this.accepted.revision;
       this.accepted = { ...this.accepted, revision };
+      wasRead(this.accepted.cells);
       if (isNew) changed([]);
       return;
     }
@@ -93,6 +96,7 @@ export class Documents {
     // The next boot will act on it.
     if (this.closed) return;
     this.accepted = next;
+    wasRead(next.cells);
     act(changes);
     changed(changes.keys());
   }

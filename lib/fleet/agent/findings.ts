@@ -4,6 +4,7 @@ import { type AspiredError, type AspiredErrorCode, messageOf } from '../../error
 /** Where a finding comes from: each subject replaces its own. */
 export type Subject =
   | 'state'
+  | 'start'
   | 'read'
   | 'persist'
   | 'document'

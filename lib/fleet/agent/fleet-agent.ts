@@ -16,6 +16,7 @@ import { answered } from './pause.js';
 import { Prefetches } from './prefetches.js';
 import { Reporter } from './reporter.js';
 import { type AgentState, Session } from './session.js';
+import { StartGuard } from './start-guard.js';
 import { StoreLink } from './store-link.js';
 
 /** What an agent says of itself, for logs and health checks of its host. */
@@ -60,6 +61,7 @@ export class FleetAgent implements AsyncDisposable {
   private readonly reporter: Reporter;
   private readonly documents: Documents;
   private readonly applier: Applier;
+  private readonly guard: StartGuard;
   private readonly link: StoreLink;
   private readonly session: Session;
   private readonly timer: HeartbeatTimer;
@@ -70,7 +72,8 @@ export class FleetAgent implements AsyncDisposable {
 
   /**
    * Starts the agent of this host. Resolves when what it accepted earlier is being aspired to; it joins the fleet in the
-   * background, also when the store is away now.
+   * background, also when the store is away now. After starts that ended while they loaded, that is loaded one by one, and what
+   * ended them only when a document of the store was read.
    *
    * @throws AspiredError ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_FLEET_INVALID_NAME; ERR_HOST_CONFLICT when a process
    *   that is alive uses the folder of this host.
@@ -82,8 +85,9 @@ export class FleetAgent implements AsyncDisposable {
     const earlier = await boot.earlier();
     if (earlier?.fate === 'alive') throw folderConflict(settings, folder, earlier);
     const file = new AcceptedFile(folder, settings.fleet, settings.info.id);
-    const agent = new FleetAgent(settings, file, await file.read(), boot, earlier);
+    const agent = new FleetAgent(settings, file, await file.read(), boot, earlier, folder);
     await boot.record();
+    await agent.guard.begin(agent.documents.accepted.cells);
     agent.begin();
     return agent;
   }
@@ -94,6 +98,7 @@ export class FleetAgent implements AsyncDisposable {
     reading: AcceptedReading,
     private readonly boot: Boot,
     earlier: EarlierBoot | undefined,
+    folder: string,
   ) {
     const { manager, info, loader } = settings;
     const bootId = boot.id;
@@ -101,7 +106,10 @@ export class FleetAgent implements AsyncDisposable {
     this.findings = new Findings(settings.onError, () => this.timer?.changed());
     this.prefetches = new Prefetches(settings.prefetch, (model) => this.touched([model]));
     const { findings, prefetches, loadTimes } = this;
-    this.applier = new Applier({ manager, loader, prefetches, findings });
+    const guard = new StartGuard(folder, findings, (model) => this.apply([model]));
+    this.guard = guard;
+    const allows = (model: string, version: number) => guard.allows(model, version);
+    this.applier = new Applier({ manager, loader, prefetches, findings, allows });
     const timeoutMs = Math.max(1_000, settings.heartbeatIntervalMs);
     this.link = new StoreLink(settings.store, settings.fleet, timeoutMs);
     this.documents = new Documents(
@@ -109,6 +117,7 @@ export class FleetAgent implements AsyncDisposable {
         file,
         findings,
         read: async () => answered('reading the document', timeoutMs, (await this.link.open()).readDesired(info.id)),
+        wasRead: (cells) => guard.release(cells),
         act: (changes) => this.applier.apply(changes),
         changed: (models) => this.touched(models, ACKNOWLEDGE_MS),
       },
@@ -156,8 +165,25 @@ export class FleetAgent implements AsyncDisposable {
 
   private begin(): void {
     void this.followEvents();
-    this.applier.apply(this.documents.accepted.cells);
+    this.apply(this.documents.accepted.cells.keys());
+    void this.guard.loadTheRest();
     this.timer.start();
+  }
+
+  /** Acts on what was accepted of the models. */
+  private apply(models: Iterable<string>): void {
+    const { cells } = this.documents.accepted;
+    const named = [...models].flatMap((model) => {
+      const cell = cells.get(model);
+      return cell ? [[model, cell] as const] : [];
+    });
+    this.applier.apply(named);
+    // A manager that served before the agent did has nothing to tell of what stays.
+    for (const [model] of named) {
+      for (const { id, managerState } of this.settings.manager.getServableStates(model)) {
+        if (managerState === 'Available') this.guard.settled(id);
+      }
+    }
   }
 
   private touched(models: Iterable<string>, withinMs?: number): void {
@@ -182,6 +208,7 @@ export class FleetAgent implements AsyncDisposable {
       let dropped = 0;
       for await (const event of events) {
         this.loadTimes.note(event);
+        if (event.managerState === 'Available' || event.managerState === 'End') this.guard.settled(event.id);
         const { cells } = this.documents.accepted;
         if (events.dropped > dropped) this.touched(cells.keys());
         else if (cells.has(event.id.name)) this.touched([event.id.name]);
@@ -224,7 +251,7 @@ export class FleetAgent implements AsyncDisposable {
     this.settleJoined.reject(new AspiredError('ERR_FLEET_CLOSED', 'The agent was closed before it had joined.'));
     this.prefetches.close();
     // What is under way has its own deadlines; a store that hangs must not make us wait for those.
-    const idle = Promise.allSettled([this.documents.close(), this.timer.close()]);
+    const idle = Promise.allSettled([this.documents.close(), this.timer.close(), this.guard.close()]);
     await answered('ending', CLOSE_MS, idle).catch(() => {});
     const left = await this.session.close(!keepServing, CLOSE_MS);
     await (left ? this.boot.forget() : this.boot.record(true));
