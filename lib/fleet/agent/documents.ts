@@ -10,8 +10,8 @@ export interface DocumentsOptions {
   readonly findings: Findings;
   /** Reads the document of this host, within a deadline. */
   readonly read: () => Promise<StoredDocument | undefined>;
-  /** A document was read, and what is new in it is accepted: comes before it is acted on. */
-  readonly wasRead: (accepted: AcceptedDocument['cells']) => void;
+  /** A document was read, and what is new in it is accepted: comes before that is acted on. */
+  readonly wasRead: (stored: StoredDocument, accepted: AcceptedDocument['cells']) => void;
   /** Acts on cells that were accepted. */
   readonly act: (changes: AcceptedDocument['cells']) => void;
   /** Something was accepted, or refused. */
@@ -78,7 +78,7 @@ export class Documents {
     if (changes.size === 0) {
       const isNew = revision !== this.accepted.revision;
       this.accepted = { ...this.accepted, revision };
-      wasRead(this.accepted.cells);
+      if (stored) wasRead(stored, this.accepted.cells);
       if (isNew) changed([]);
       return;
     }
@@ -96,7 +96,7 @@ export class Documents {
     // The next boot will act on it.
     if (this.closed) return;
     this.accepted = next;
-    wasRead(next.cells);
+    if (stored) wasRead(stored, next.cells);
     act(changes);
     changed(changes.keys());
   }

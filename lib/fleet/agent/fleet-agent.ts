@@ -73,7 +73,7 @@ export class FleetAgent implements AsyncDisposable {
   /**
    * Starts the agent of this host. Resolves when what it accepted earlier is being aspired to; it joins the fleet in the
    * background, also when the store is away now. After starts that ended while they loaded, that is loaded one by one, and what
-   * ended them only when a document of the store was read.
+   * ended them only when a document of the store names it.
    *
    * @throws AspiredError ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_FLEET_INVALID_NAME; ERR_HOST_CONFLICT when a process
    *   that is alive uses the folder of this host.
@@ -117,7 +117,7 @@ export class FleetAgent implements AsyncDisposable {
         file,
         findings,
         read: async () => answered('reading the document', timeoutMs, (await this.link.open()).readDesired(info.id)),
-        wasRead: (cells) => guard.release(cells),
+        wasRead: (stored, cells) => guard.release(stored, cells),
         act: (changes) => this.applier.apply(changes),
         changed: (models) => this.touched(models, ACKNOWLEDGE_MS),
       },

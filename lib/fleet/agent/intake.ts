@@ -65,6 +65,20 @@ export function judgeDocument(stored: StoredDocument | undefined, accepted: Acce
   return { changes, refusals: refusals.errors() };
 }
 
+/** What was accepted and the document says, too; a cell that is missing, older or not to be read says nothing. */
+export function saidCells(stored: StoredDocument, accepted: AcceptedDocument['cells']): AcceptedDocument['cells'] {
+  return new Map([...accepted].filter(([model, { cell, text }]) => isSaid(stored.cells.get(model), cell, text)));
+}
+
+function isSaid(said: string | undefined, cell: DesiredCell, text: string): boolean {
+  if (said === undefined || said === text) return said === text;
+  try {
+    return encodeCell(decodeCell(said)) === encodeCell(cell);
+  } catch {
+    return false;
+  }
+}
+
 /** What a host can testify that the store may have lost: see AcceptedCell. */
 function takenBack(before: AcceptedCell | undefined, cell: DesiredCell): Pick<AcceptedCell, 'takenBack'> {
   const now = cell.rolledBack ?? [];

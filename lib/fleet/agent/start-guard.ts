@@ -1,15 +1,17 @@
 // Starts that end while they load what was accepted. A version that ends its process when it is loaded would do so at each start,
 // before the store can tell that it was taken back. So a start that is under way is on the disk. After two that ended so, the
 // next one loads one version at a time, each written down before: the one that ends it is a suspect. A suspect is not loaded
-// before a document of the store was read; everything else is. A start that goes well costs one small file.
+// before a document of the store names it; everything else is. A start that goes well costs one small file.
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AspiredError } from '../../errors.js';
 import type { ServableId } from '../../index.js';
+import type { StoredDocument } from '../store/types.js';
 import { FLEET_SCHEMA } from '../types.js';
 import type { AcceptedDocument } from './accepted-file.js';
 import { readText, writeDurably } from './durable-file.js';
 import type { Findings } from './findings.js';
+import { saidCells } from './intake.js';
 
 /** What is on the disk. Versions are 'name/version'. */
 interface Starts {
@@ -73,7 +75,7 @@ export class StartGuard {
       this.loading.add(id);
       await this.save();
       // The store may have been read meanwhile, or the agent closed.
-      if (!this.held.delete(id)) continue;
+      if (!this.pending.has(id) || !this.held.delete(id)) continue;
       this.apply(modelOf(id));
       if (!this.pending.has(id)) continue;
       await new Promise<void>((resolve) => {
@@ -96,33 +98,34 @@ export class StartGuard {
     if (wasLoading) this.wake();
   }
 
-  /** A document of the store was read, and what it says is on the disk: from here on that is what is loaded. */
-  release(cells: AcceptedDocument['cells']): void {
+  /** A document of the store was read, and what is new in it accepted: of the models that it names, that is what is loaded. */
+  release(stored: StoredDocument, cells: AcceptedDocument['cells']): void {
     if (this.pending.size === 0 && this.suspects.size === 0) return;
-    const wanted = new Set(idsOf(cells));
-    for (const id of this.suspects) if (!wanted.has(id)) this.suspects.delete(id);
-    const models = new Set([...this.held].map(modelOf));
-    this.finish();
+    const said = saidCells(stored, cells);
+    const wanted = new Set(idsOf(said));
+    const isSaid = (id: string): boolean => said.has(modelOf(id));
+    const models = new Set([...this.held].filter(isSaid).map(modelOf));
+    for (const id of this.suspects) if (isSaid(id) && !wanted.has(id)) this.suspects.delete(id);
+    for (const set of [this.held, this.pending, this.loading]) for (const id of set) if (isSaid(id)) set.delete(id);
+    if (this.pending.size === 0) this.unfinished = 0;
+    void this.save();
+    this.wake();
     this.tell();
     for (const model of models) this.apply(model);
   }
 
   /** The agent ends as it should. Resolves when nothing is being written any more. */
   async close(): Promise<void> {
-    if (this.unfinished > 0) this.finish();
-    await this.saving;
-  }
-
-  private finish(): void {
+    for (const set of [this.pending, this.loading]) set.clear();
+    if (this.unfinished > 0) void this.save();
     this.unfinished = 0;
-    for (const set of [this.held, this.pending, this.loading]) set.clear();
-    void this.save();
     this.wake();
+    await this.saving;
   }
 
   private tell(): void {
     const suspects = [...this.suspects].slice(0, 5).join(', ');
-    const message = `This host ended while it loaded ${suspects}: not loaded again before a document of the store is read. What else was accepted is served.`;
+    const message = `This host ended while it loaded ${suspects}: not loaded again before the store names it. What else was accepted is served.`;
     const errors = suspects === '' ? [] : [['suspects', new AspiredError('ERR_LOAD_FAILED', message)] as const];
     this.findings.replace('start', new Map(errors));
   }

@@ -10,7 +10,7 @@ import type { AcceptedCell } from '#lib/fleet/agent/accepted-file.js';
 import { Findings } from '#lib/fleet/agent/findings.js';
 import { StartGuard } from '#lib/fleet/agent/start-guard.js';
 import { deadline } from '../../support/deadline.js';
-import { assertServes, codes, ScriptedStore, startHost, tempDir, until } from './support.js';
+import { assertServes, codes, moreBeats, ScriptedStore, startHost, tempDir, until } from './support.js';
 
 interface Told {
   readonly loads: readonly string[];
@@ -33,7 +33,7 @@ function startOf(t: TestContext, stateDir: string, store: 'away' | 'there') {
 
 const startsOf = (stateDir: string): string => join(stateDir, 'f', 'h1', 'starts.json');
 
-test('a version that ends its process at each load is left out after three starts, until the store was read', async (t) => {
+test('a version that ends its process at each load is left out after three starts, until the store names it', async (t) => {
   const stateDir = tempDir(t);
   assert.equal(await startOf(t, stateDir, 'there').ended(), CRASH, 'what the store says is tried');
   for (let start = 1; start <= 3; start++) {
@@ -61,7 +61,7 @@ test('a version that ends its process at each load is left out after three start
 async function accepted(t: TestContext, starts: object): Promise<string> {
   const stateDir = tempDir(t);
   const { store, agent, test } = await startHost(t, { stateDir });
-  await agent.joined;
+  await deadline(agent.joined, 'joined');
   store.write({ a: { generation: 1, versions: [1] }, b: { generation: 1, versions: [1, 2], primary: 2 } });
   await until(() => store.stateOf('a', 1) === 'Available' && store.stateOf('b', 2) === 'Available', 'both');
   await agent.close();
@@ -85,6 +85,15 @@ test('a suspect that loads after all is none any more', async (t) => {
   assert.equal(host.test.resolve('b'), 'b/1', 'what there is of the model is served');
   await until(() => codes(host.errors).includes('ERR_LOAD_FAILED'), 'the finding');
   host.store.fault = undefined;
+  await until(() => codes(host.errors).includes('ERR_DOCUMENT_MISSING'), 'the store to be read');
+  host.store.write({ a: { generation: 1, versions: [1] } });
+  await moreBeats(host.store);
+  assertServes(host, 'a/1', 'b/1');
+  assert.deepEqual(
+    host.store.findings(),
+    ['ERR_DOCUMENT_MISSING', 'ERR_LOAD_FAILED'],
+    'a store that lost it says nothing',
+  );
   host.store.write({ a: { generation: 1, versions: [1] }, b: { generation: 1, versions: [1, 2], primary: 2 } });
   await until(() => host.test.resolve('b') === 'b/2', 'b/2');
   await until(() => host.agent.status.findings.length === 0 && !existsSync(startsOf(stateDir)), 'the end of it');
@@ -95,7 +104,7 @@ test('a store that is there is read before the host has loaded one by one', asyn
   const store = new ScriptedStore();
   store.write({ a: { generation: 1, versions: [1] }, b: { generation: 2, versions: [1], primary: 1 } });
   const host = await startHost(t, { stateDir, store });
-  await host.agent.joined;
+  await deadline(host.agent.joined, 'joined');
   await until(() => store.models.get('b')?.generation === 2 && host.test.available().length === 2, 'the document');
   assertServes(host, 'a/1', 'b/1');
   await until(() => !existsSync(startsOf(stateDir)), 'the end of it');
