@@ -103,6 +103,14 @@ describe('aspired fleet', { skip: withoutRedis }, () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     assert.ok(audit.some(({ actor }) => actor === 'ci') && audit.some(({ revision }) => revision === rollout.revision));
+    // More than one page, of a trail that is longer.
+    const entries = "for i = 1, 1500 do redis.call('XADD', KEYS[1], i .. '-0', 'e', 'e' .. i) end";
+    await redis.command('EVAL', entries, 1, '{shop}:audit:long');
+    const latest = (await ok('audit', 'long', '--count', '1200', '--output', 'json')).trimEnd().split('\n');
+    assert.deepEqual(
+      latest.map((line) => JSON.parse(line).event),
+      Array.from({ length: 1200 }, (_, i) => `e${301 + i}`),
+    );
     assert.match(await ok('host', 'describe', 'a'), /half_plus_two {2}v1 +v1 +Available/);
 
     const again = await run('rollout', 'start', `${MODEL}@1`, '--plan', join(folder, 'none.json'), ...why);
