@@ -35,6 +35,8 @@ export interface Evidence {
 
 /** Clocks that are less apart than this are said to agree, ms. */
 const CLOCK_TOLERANCE_MS = 5_000;
+/** Connections beside those of the hosts: controllers with their queues, replicas, operators. */
+const OTHER_CLIENTS = 100;
 /** Older ones stop consuming for ever after an outage. */
 const BULLMQ = [6, 3, 5] as const;
 
@@ -89,6 +91,13 @@ function storeFindings(evidence: Evidence): Finding[] {
       warning(
         'Redis has no replica: no write can be confirmed elsewhere, and when the server is gone, so is its data.',
       ),
+    );
+  }
+  if (health.maxClients !== undefined && evidence.hosts.length + OTHER_CLIENTS > health.maxClients) {
+    const { length } = evidence.hosts;
+    const message = `Redis takes ${health.maxClients} connections, and each of ${length} hosts needs one.`;
+    found.push(
+      warning(`${message} Type: CONFIG SET maxclients ${2 * length + OTHER_CLIENTS}`, 'ERR_STORE_UNAVAILABLE'),
     );
   }
   if (listpackEntries !== undefined) found.push(...sizeFindings(evidence, listpackEntries));

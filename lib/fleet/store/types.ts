@@ -209,6 +209,8 @@ export interface StoreHealth {
   readonly usedMemory?: number;
   readonly replicas?: number;
   readonly listpackEntries?: number;
+  /** Connections that it takes; each host holds one. */
+  readonly maxClients?: number;
   readonly replicationId?: string;
   /** The store's clock minus ours, ms. */
   readonly clockSkewMs?: number;

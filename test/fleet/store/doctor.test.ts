@@ -108,6 +108,17 @@ test('hosts with more models than Redis packs together are found, with what to t
   assert.deepEqual(await found(), []);
 });
 
+test('a server that takes fewer connections than there are hosts is found, with what to type', { skip }, async (t) => {
+  const [server, store] = await onServer(t, { args: ['--maxclients', '102'] });
+  await withHosts(store, 'a', 'b', 'c');
+  const found = async () =>
+    (await examine(store)).filter(({ message }) => message.includes('maxclients')).map(({ message }) => message);
+  const message = 'Redis takes 102 connections, and each of 3 hosts needs one. Type: CONFIG SET maxclients 106';
+  assert.deepEqual(await found(), [message]);
+  await server.command('CONFIG', 'SET', 'maxclients', '106');
+  assert.deepEqual(await found(), []);
+});
+
 test('versions, clocks and settings are judged one by one', () => {
   const good: Evidence = {
     health: { kind: 'redis', version: '7.0.15', role: 'master', appendOnly: true, replicas: 1, clockSkewMs: 3 },

@@ -143,6 +143,7 @@ export class RedisTransfer {
       ...(info.maxmemory_policy === undefined ? {} : { maxmemoryPolicy: info.maxmemory_policy }),
       ...(info.maxmemory === undefined ? {} : { maxmemory: Number(info.maxmemory) }),
       ...(info.used_memory === undefined ? {} : { usedMemory: Number(info.used_memory) }),
+      ...(info.maxclients === undefined ? {} : { maxClients: Number(info.maxclients) }),
       ...(info.connected_slaves === undefined ? {} : { replicas: Number(info.connected_slaves) }),
       ...(listpackEntries === undefined ? {} : { listpackEntries: Number(listpackEntries) }),
       ...(info.master_replid === undefined ? {} : { replicationId: info.master_replid }),
