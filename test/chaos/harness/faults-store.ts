@@ -102,11 +102,12 @@ function pairs(flat: readonly string[]): Document {
 const replayed: Inject = (scene, { forMs, host, variant }, say) =>
   scene.server.take(async () => {
     const { world } = scene;
-    const hosts = variant ? HOSTS.map(({ id }) => id) : [host];
-    const old = await readDocuments(scene, hosts);
+    const old = await readDocuments(scene, variant ? HOSTS.map(({ id }) => id) : [host]);
+    // One that is made where there was none says that the host was entered, and it is never entered then.
+    const hosts = [...old].flatMap(([id, document]) => (document['!'] === undefined ? [] : [id]));
     await sleep(forMs);
     const now = await readDocuments(scene, hosts);
-    say(`documents of ${forMs} ms ago, for ${hosts.join(' ')}`);
+    say(`documents of ${forMs} ms ago, for ${hosts.join(' ') || 'nobody: there were none'}`);
     for (const id of hosts) {
       const fields = Object.entries(old.get(id) ?? {}).filter(([field]) => field !== '!');
       // With a revision that nobody has seen: the host is to read it.

@@ -131,7 +131,15 @@ function isSettled({ desired, report }: HostView): boolean {
   return MODELS.every((name) => {
     const cell = desired.get(name);
     const model = report?.models.get(name);
-    if (!cell || !model || cell.primary !== model.primary || model.generation < cell.generation) return false;
+    // The mark is taken away, in a generation of its own, when the version is there.
+    if (
+      !cell ||
+      !model ||
+      cell.resourcePreserving ||
+      cell.primary !== model.primary ||
+      model.generation < cell.generation
+    )
+      return false;
     const available = model.versions.flatMap(({ version, managerState }) =>
       managerState === 'Available' ? [version] : [],
     );
