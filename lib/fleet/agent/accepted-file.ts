@@ -1,6 +1,7 @@
 // What this host has accepted, on its disk: what it serves after a restart, whether or not the store answers.
 import { hash } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AspiredError, messageOf } from '../../errors.js';
 import { decodeCell } from '../codec.js';
 import { type DesiredCell, FLEET_SCHEMA } from '../types.js';
@@ -24,6 +25,10 @@ export interface AcceptedDocument {
   /** Of removed models, too: their generation tells a replay. */
   readonly cells: ReadonlyMap<string, AcceptedCell>;
 }
+
+/** How often a file is read that cannot be, and the pause between. */
+const READINGS = 6;
+const READ_AGAIN_MS = 200;
 
 export const NOTHING_ACCEPTED: AcceptedDocument = { revision: 0, cells: new Map() };
 
@@ -56,16 +61,35 @@ export class AcceptedFile {
     this.#file = new DurableFile(this.path);
   }
 
-  /** Never rejects: what cannot be used is moved aside, and told. */
+  /**
+   * Never rejects: what cannot be used is moved aside, and told. What cannot be read is tried again for a second, and stays
+   * where it is: a process without free descriptors says nothing of the file.
+   */
   async read(): Promise<AcceptedReading> {
     let text: string | undefined;
     try {
-      text = await readText(this.path);
+      text = await this.readPatiently();
+    } catch (cause) {
+      const message = `${this.path} cannot be read: ${messageOf(cause)} This host begins with nothing until the store answers.`;
+      return { document: NOTHING_ACCEPTED, problem: new AspiredError('ERR_DOCUMENT_UNDECODABLE', message, { cause }) };
+    }
+    try {
       return { document: text === undefined ? NOTHING_ACCEPTED : this.parse(text) };
     } catch (cause) {
       const code = cause instanceof AspiredError ? cause.code : 'ERR_DOCUMENT_UNDECODABLE';
       const message = `${this.path} cannot be used: ${messageOf(cause)} ${await this.putAside()}`;
       return { document: NOTHING_ACCEPTED, problem: new AspiredError(code, message, { cause }) };
+    }
+  }
+
+  private async readPatiently(): Promise<string | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await readText(this.path);
+      } catch (error) {
+        if (attempt === READINGS) throw error;
+        await sleep(READ_AGAIN_MS);
+      }
     }
   }
 

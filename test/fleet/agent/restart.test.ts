@@ -1,13 +1,23 @@
 // What was accepted outlives the process: restarts, crashes, damaged files, disks that cannot be written.
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { AcceptedFile } from '#lib/fleet/agent/accepted-file.js';
 import { encodeCell } from '#lib/fleet/codec.js';
-import { deadline } from '../../support/deadline.js';
+import { deadline, turns } from '../../support/deadline.js';
 import { assertServes, codes, LoaderPark, moreBeats, ScriptedStore, startHost, tempDir, until } from './support.js';
 
 const folderOf = (stateDir: string): string => join(stateDir, 'f', 'h1');
@@ -212,6 +222,29 @@ test('a state file of another schema is moved aside, not read and not overwritte
   assert.deepEqual(codes(host.errors), ['ERR_SCHEMA_UNSUPPORTED']);
   assertServes(host);
   assert.ok(existsSync(`${fileOf(stateDir)}.damaged-1`));
+});
+
+test('a state file that cannot be read for a moment is no damage; one that stays so is told, and stays', async (t) => {
+  const stateDir = await accepted(t);
+  const [path, elsewhere] = [fileOf(stateDir), join(stateDir, 'elsewhere')];
+  const file = new AcceptedFile(folderOf(stateDir), 'f', 'h1');
+  renameSync(path, elsewhere);
+  mkdirSync(path); // EISDIR, for root too
+  const reading = file.read();
+  await turns();
+  rmdirSync(path);
+  renameSync(elsewhere, path);
+  const { document, problem } = await deadline(reading, 'the reading');
+  assert.deepEqual([[...document.cells.keys()].sort(), problem], [['a', 'b'], undefined]);
+
+  rmSync(path);
+  mkdirSync(path);
+  const other = await deadline(file.read(), 'the reading');
+  assert.deepEqual([other.document.cells.size, other.problem?.code], [0, 'ERR_DOCUMENT_UNDECODABLE']);
+  assert.deepEqual(
+    readdirSync(folderOf(stateDir)).filter((name) => name.includes('damaged')),
+    [],
+  );
 });
 
 test('cells that a newer controller wrote keep what this agent cannot read of them', async (t) => {
