@@ -95,6 +95,7 @@ class AdmissionQueue {
   void Prefer(AdmissionKey from, AdmissionKey to) {
     auto node = waiting_.extract(from);
     if (node.empty()) return;
+    if (hold_ && hold_->key == from) hold_->key = to;
     node.key() = to;
     node.mapped().overtaken = kMaxOvertaken;
     node.mapped().no_hold_before = TimePoint::min();

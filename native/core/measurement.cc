@@ -27,7 +27,11 @@ std::optional<TimePoint> BasicManager::NextDue() const {
   const auto earliest = [&due](std::optional<TimePoint> other) {
     if (other && (!due || *other < *due)) due = other;
   };
-  earliest(load_queue_.hold_until());
+  // While every slot is taken nobody can go when a hold is over: the load that
+  // ends looks at it.
+  if (loads_under_way_ < load_threads_->concurrency()) {
+    earliest(load_queue_.hold_until());
+  }
   if (options_.meter && load_queue_.has_waiting() && !stopped_) {
     earliest(observed_at_.value_or(options_.clock->Now()) + kReadingInterval);
   }

@@ -272,6 +272,20 @@ TEST_F(AdmissionQueueTest, OneThatIsPreferredComesFirstAndIsHeldForAtOnce) {
   EXPECT_EQ(ChangeAndTakeAll(), (Items{1, 3}));
 }
 
+TEST_F(AdmissionQueueTest, AHoldForOneThatIsPreferredIsStillItsOwn) {
+  memory_.free = 1;
+  memory_.transit = 9;
+  Waits(0, 10);
+  Overtake(1, 8);
+  Waits(20, 1);
+  EXPECT_EQ(TakeAll(), Items{});
+  queue_.Prefer({0, 1}, {1000, 1});
+  EXPECT_EQ(queue_.hold_until(), clock_.Now() + seconds(1));
+  memory_.free = 11;
+  EXPECT_EQ(ChangeAndTakeAll(), (Items{0, 20}));
+  EXPECT_FALSE(queue_.hold_until()) << "or the loop would spin on it";
+}
+
 TEST_F(AdmissionQueueTest, WhoDoesNotCompeteIsNeitherCountedNorHeld) {
   memory_.free = 1;
   memory_.transit = 9;

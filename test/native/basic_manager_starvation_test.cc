@@ -108,6 +108,26 @@ TEST_F(BasicManagerStarvationMemoryTest, NorTwiceForNewcomersThatStay) {
   EXPECT_EQ(t_.State({"big", 1}), kReady);
 }
 
+// Or the owner's loop would spin for as long as the slot is taken.
+TEST_F(BasicManagerStarvationMemoryTest, AHoldThatIsOverWaitsForAFreeSlot) {
+  Loaded({"old", 1}, {Main(20)});
+  Waits({"big", 1}, 90);
+  Loaded({"young", 1}, {Main(15)});
+  Unload({"old", 1});
+  EXPECT_EQ(PassAtOnce(7), 7);
+  EXPECT_FALSE(PassesAtOnce()) << "a hold";
+  auto other = Managed({"other", 1}, {});
+  other->HoldLoads();
+  Load({"other", 1});
+  ASSERT_TRUE(other->loading()) << "it wants no memory";
+  t_.Advance(seconds(1));
+  ASSERT_TRUE(t_.manager->NextDue());
+  EXPECT_GT(*t_.manager->NextDue(), t_.clock->Now());
+  other->FinishLoad();
+  Pump();
+  EXPECT_EQ(PassAtOnce(10), 10) << "the hold was over";
+}
+
 // A servable that is promoted again and again was there before, and stays.
 TEST_F(BasicManagerStarvationMemoryTest, ASuccessorGoesOnWithTheResidency) {
   Loaded({"served", 1}, {Main(40)});
