@@ -5,6 +5,13 @@
 #include "core/resource_ledger.h"
 
 namespace aspired {
+namespace {
+
+int64_t Difference(uint64_t before, uint64_t after) {
+  return static_cast<int64_t>(after) - static_cast<int64_t>(before);
+}
+
+}  // namespace
 
 int64_t ResourceAccount::MainMemoryTaken() const {
   const int64_t resident = measured.empty() ? 0 : measured[0];
@@ -56,16 +63,26 @@ std::vector<Claim> ResourceLedger::ClaimsOn(size_t device,
   return claims;
 }
 
-void ResourceLedger::Attribute(size_t device, int64_t self) {
-  const std::optional<int64_t> last = std::exchange(last_self_[device], self);
-  if (!last || *last == self) return;
+void ResourceLedger::Attribute(size_t device, int64_t delta) {
+  if (delta == 0) return;
   const auto counted = [device](const ResourceAccount& account) {
     return account.measured.empty() ? 0 : account.measured[device];
   };
-  const auto shares = ShareOut(self - *last, ClaimsOn(device, counted));
+  const auto shares = ShareOut(delta, ClaimsOn(device, counted));
   for (size_t i = 0; i < shares.size(); ++i) {
     AddMeasured(works_[i].account, device, shares[i]);
   }
+}
+
+// The part of this process may come to be known between two readings: a driver
+// does not list a process before its first context. Then it is known by how
+// much all have more, and not by how much this process has.
+void ResourceLedger::AttributeReading(size_t device, const DeviceReading& now) {
+  const auto last = std::exchange(last_readings_[device], now);
+  if (!last) return;
+  const bool own = last->self && now.self;
+  Attribute(device, own ? Difference(*last->self, *now.self)
+                        : Difference(last->used, now.used));
 }
 
 void ResourceLedger::AttributeCharge(const std::optional<CgroupCharge>& now) {
@@ -78,9 +95,8 @@ void ResourceLedger::AttributeCharge(const std::optional<CgroupCharge>& now) {
     const auto counted = [sum](const ResourceAccount& account) {
       return account.charged ? *account.charged.*sum : 0;
     };
-    const auto delta =
-        static_cast<int64_t>(after) - static_cast<int64_t>(before);
-    const auto shares = ShareOut(delta, ClaimsOn(0, counted));
+    const auto shares =
+        ShareOut(Difference(before, after), ClaimsOn(0, counted));
     for (size_t i = 0; i < shares.size(); ++i) {
       auto& charged = works_[i].account->charged;
       if (charged) *charged.*sum += shares[i];
@@ -91,7 +107,10 @@ void ResourceLedger::AttributeCharge(const std::optional<CgroupCharge>& now) {
 }
 
 void ResourceLedger::AttributeMain(const SelfMemory& self) {
-  if (self.rss != 0) Attribute(0, static_cast<int64_t>(self.rss));
+  if (self.rss != 0) {
+    const auto last = std::exchange(last_rss_, self.rss);
+    if (last) Attribute(0, Difference(*last, self.rss));
+  }
   AttributeCharge(self.cgroup);
 }
 

@@ -51,7 +51,7 @@ ResourceLedger::ResourceLedger(const ResourceAllocation& limits)
     device.limit = entry.quantity;
     devices_.push_back(std::move(device));
   }
-  last_self_.resize(devices_.size());
+  last_readings_.resize(devices_.size());
 }
 
 std::optional<size_t> ResourceLedger::IndexOf(const Resource& bound) const {
@@ -111,7 +111,7 @@ bool ResourceLedger::Observe(const Mark& mark,
     // Main memory is attributed at the ends of loads, which is sharper.
     if (i > 0 && now.status.ok()) {
       const uint64_t unseen = device.unseen;
-      Attribute(i, static_cast<int64_t>(now.self.value_or(now.used)));
+      AttributeReading(i, now);
       device.unseen = unseen;  // it was just seen
     }
   }

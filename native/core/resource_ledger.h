@@ -210,7 +210,8 @@ class ResourceLedger {
   ResourceAllocation Capacity() const;
   void BeginWork(ResourceAccount* account, bool load, const SelfMemory& self);
   void EndWork(ResourceAccount* account, bool keep, const SelfMemory& self);
-  void Attribute(size_t device, int64_t self);
+  void Attribute(size_t device, int64_t delta);
+  void AttributeReading(size_t device, const DeviceReading& now);
   void AttributeMain(const SelfMemory& self);
   void AttributeCharge(const std::optional<CgroupCharge>& now);
   // Of works_, in their order. `counted`: for an account, so far.
@@ -234,7 +235,9 @@ class ResourceLedger {
 
   ResourceUtil util_;
   std::vector<Device> devices_;
-  std::vector<std::optional<int64_t>> last_self_;  // by device
+  std::optional<uint64_t> last_rss_;
+  // By device, behind main memory: the last one that was OK.
+  std::vector<std::optional<DeviceReading>> last_readings_;
   std::optional<CgroupCharge> last_charge_;
   std::vector<Work> works_;
   ResourceAllocation leaving_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -398,6 +399,38 @@ TEST_F(ResourceLedgerTest, OfADeviceTheProcesssOwnPartCountsWhereItIsKnown) {
   ledger_.EndLoad(&a, kSelf);
   read(40, 15);
   EXPECT_EQ(a.measured[1], 12) << "the other 18 are of another process";
+}
+
+// The driver lists a process from its first context on, and others have 10.
+TEST_F(ResourceLedgerTest, TheLoadThatMakesTheProcessKnownIsMeasuredToo) {
+  const auto read = [this](uint64_t used, std::optional<uint64_t> self) {
+    DeviceReading gpu = Reading(50, used);
+    gpu.self = self;
+    ledger_.Observe({Reading(100, 0), gpu, Reading(50, 0)});
+  };
+  const auto load = [this](ResourceAccount* account) {
+    ASSERT_TRUE(ledger_.Reserve(account));
+    ledger_.BeginLoad(account, kSelf);
+    ledger_.EndLoad(account, kSelf);
+  };
+  read(10, std::nullopt);
+  auto a = Wants({Cuda(0, 12)});
+  load(&a);
+  read(22, 12);
+  ledger_.SetPhase(&a, Phase::kResident);
+  EXPECT_EQ(a.measured[1], 12);
+  EXPECT_EQ(ledger_.AvailableOn(1), 50u - 22u) << "it is not counted twice";
+  auto b = Wants({Cuda(0, 5)});
+  load(&b);
+  read(47, 17);
+  EXPECT_EQ(b.measured[1], 5) << "the other 20 are of another process";
+  // An entry that can't be told apart any more.
+  auto c = Wants({Cuda(0, 1)});
+  load(&c);
+  read(48, std::nullopt);
+  EXPECT_EQ(c.measured[1], 1);
+  for (ResourceAccount* account : {&a, &b, &c}) ledger_.Release(account);
+  ExpectBaseline();
 }
 
 TEST_F(ResourceLedgerTest, ALoadWhoseDeviceIsStillToBeReadIsOver) {
