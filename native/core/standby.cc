@@ -154,22 +154,45 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
 }
 
 void AspiredVersionsManager::FallBackLocked(Stream& stream) {
+  const bool is_on = std::any_of(
+      stream.records.begin(), stream.records.end(), [](const auto& entry) {
+        return entry.second.fallback && !entry.second.aspired;
+      });
+  if (!is_on && stream.fallback == nullptr) return;
+  const auto states = basic_->GetStates(stream.name);
+  const bool is_served =
+      std::any_of(states.begin(), states.end(), [&stream](const auto& entry) {
+        return entry.second == HarnessState::kReady &&
+               stream.records.at(entry.first).aspired;
+      });
+  for (auto& [version, record] : stream.records) {
+    if (!is_served || !record.fallback || record.aspired) continue;
+    // It was loaded again for want of anything better, and that is there. It
+    // may wait for memory that it would never get, and a list with it.
+    record.fallback = false;
+    (void)basic_->CancelLoad({stream.name, version});
+  }
   if (stream.fallback == nullptr) return;
+  const ServableId id{stream.name, stream.fallback_version};
+  // It is still there, or aspired again, or a standby.
+  if (const auto own = basic_->GetSnapshot(id)) {
+    if (own->state == HarnessState::kReady) {
+      DisposeLocked(std::move(stream.fallback));
+    }
+    return;
+  }
   bool any_ready = false;
   bool any_coming = false;
-  for (const auto& [version, state] : basic_->GetStates(stream.name)) {
+  for (const auto& [version, state] : states) {
     any_ready |= state == HarnessState::kReady;
     any_coming |=
         state < HarnessState::kReady && stream.records.at(version).aspired;
-    // It is still there, or aspired again.
-    if (version == stream.fallback_version) any_coming = true;
   }
   if (any_coming) return;
   if (any_ready) {
     DisposeLocked(std::move(stream.fallback));
     return;
   }
-  const ServableId id{stream.name, stream.fallback_version};
   Record& record = stream.records[id.version];
   record = Record();
   record.aspired = false;
@@ -178,7 +201,7 @@ void AspiredVersionsManager::FallBackLocked(Stream& stream) {
   record.dropped = next_dropped_++;
   ManageLocked(stream, id.version, record, std::move(stream.fallback),
                Status::Ok());
-  basic_->LoadServable(id, nullptr);
+  PerformLocked({PolicyAction::Kind::kLoad, id});
 }
 
 // -------------------------------------------------------------------- limits

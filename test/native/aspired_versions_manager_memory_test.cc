@@ -424,6 +424,75 @@ TEST_F(AvmMemoryTest, AListWithAnotherVersionKeepsTheWayBack) {
   EXPECT_EQ(renewal->loads(), 1);
 }
 
+// 1 goes for 2, which fails, and n is before it then: 1 waits for memory.
+class AvmLateFallbackTest : public AvmMemoryTest {
+ protected:
+  explicit AvmLateFallbackTest(int priority = 0) {
+    StreamIntent intent = FreesFirst();
+    intent.priority = priority;
+    auto first = t_.Needs(60);
+    renewal_ = t_.RenewalOf(first);
+    renewal_->Estimate(Allocation({Main(60)}));
+    t_.Aspire("m", {{1, first}}, intent);
+    t_.Aspire("n", {{1, t_.Needs(60)}});
+    t_.Aspire("o", {{1, t_.Needs(60)}});
+    auto second = t_.Needs(60);
+    second->FailAllLoads(kLoadBroken);
+    t_.Aspire("m", {{2, second}});
+    EXPECT_EQ(t_.State({"n", 1}), kReady);
+    EXPECT_EQ(State(1), kLoadRequested);
+  }
+  ProbePtr renewal_;
+};
+
+TEST_F(AvmLateFallbackTest, ItIsDroppedWhenSomethingBetterIsThere) {
+  const Settled list = t_.Aspire("m", {{3, t_.Needs(30)}});
+  EXPECT_EQ(list.Text(), "3:Available");
+  EXPECT_EQ(State(1), std::nullopt);
+  EXPECT_EQ(renewal_->loads(), 0);
+}
+
+TEST_F(AvmLateFallbackTest, ItWaitsInItsTurn) {
+  t_.Aspire("n", {});
+  EXPECT_EQ(t_.State({"o", 1}), kReady);
+  EXPECT_EQ(State(1), kLoadRequested);
+}
+
+class AvmImportantFallbackTest : public AvmLateFallbackTest {
+ protected:
+  AvmImportantFallbackTest() : AvmLateFallbackTest(5) {}
+};
+
+TEST_F(AvmImportantFallbackTest, ItHasThePriorityOfItsStream) {
+  t_.Aspire("n", {});
+  EXPECT_EQ(State(1), kReady);
+  EXPECT_EQ(t_.State({"o", 1}), kLoadRequested);
+}
+
+TEST_F(AvmMemoryTest, AWayBackToWhatIsThereAgainIsForgotten) {
+  StreamIntent intent = Standbys(1, milliseconds(5000));
+  intent.on_insufficient_memory = OnInsufficientMemory::kResourcePreserving;
+  auto first = t_.Needs(60);
+  auto renewal = t_.RenewalOf(first);
+  t_.Aspire("m", {{1, first}}, intent);
+  auto lease = t_.readers->Acquire({"m", 1});
+  t_.Aspire("m", {{2, t_.Needs(60)}});
+  EXPECT_EQ(State(1), kQuiescing);
+  t_.Aspire("m", {{1, t_.Needs(60)}});
+  EXPECT_EQ(State(1), kReady);
+  lease.Release();
+  intent.policy = &kResourcePreserving;
+  auto third = t_.Needs(10);
+  third->FailAllLoads(kLoadBroken);
+  EXPECT_EQ(t_.Aspire("m", {{3, third}}, intent).Text(),
+            "3:End(ERR_LOAD_FAILED)");
+  EXPECT_TRUE(IsStandby(1));
+  EXPECT_EQ(renewal->loads(), 0);
+  EXPECT_TRUE(renewal->destroyed());
+  t_.Advance(milliseconds(5000));
+  EXPECT_EQ(State(1), std::nullopt) << "its time is over";
+}
+
 // -------------------------------------------------------------------- limits
 
 TEST_F(AvmMemoryTest, ARaisedLimitRetriesWhatCouldNeverFit) {
