@@ -9,7 +9,7 @@ const REQUESTS = 0;
 const ERRORS = 1;
 const IN_FLIGHT = 2;
 const SUM_MS = 3;
-const MAX_MS = 4;
+const MAX_MS = 4; // also in native/binding/attachment_wrap.cc: all others add up
 const BUCKETS = 5;
 
 const FIRST_EXPONENT = -10; // 2^-10 ms = 0.98 us: what is faster counts in the first bucket

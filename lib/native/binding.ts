@@ -194,7 +194,10 @@ export interface NativeManager {
   drained(name: string, version: number, epoch: number): void;
   /** Other threads may attach by this token from now on. */
   share(token: string): void;
-  /** What attachments counted of the version with this token: copies, and whether the attachment is still there. */
+  /**
+   * What attachments counted of the version with this token: copies, and whether the attachment is still there. What those
+   * counted that are gone is one sum.
+   */
   getCounters(token: number): readonly (readonly [counters: Float64Array, isAttached: boolean])[];
   setNumLoadThreads(count: number): void;
   setNumUnloadThreads(count: number): void;

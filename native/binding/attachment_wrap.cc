@@ -1,5 +1,6 @@
 #include "binding/attachment_wrap.h"
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
@@ -21,6 +22,10 @@ enum class AttachMessage : uint32_t {
   kIntent = 3,  // [name, aspired, labels, primary]
   kShut = 4,
 };
+
+// MAX_MS of lib/manager/metrics.ts: the largest of something, where all other
+// numbers add up.
+constexpr size_t kMaxMs = 4;
 
 Napi::Value Number(Napi::Env env, double value) {
   return Napi::Number::New(env, value);
@@ -61,6 +66,14 @@ Napi::Value ToJs(Napi::Env env, const std::string& name,
 }
 
 }  // namespace
+
+void AddCounted(std::vector<double>* sum, const std::vector<double>& words) {
+  if (sum->size() < words.size()) sum->resize(words.size());
+  for (size_t i = 0; i < words.size(); ++i) {
+    double& number = (*sum)[i];
+    number = i == kMaxMs ? std::max(number, words[i]) : number + words[i];
+  }
+}
 
 // What the group sees of this environment. Messages are posted, so they are
 // handled after what attach() answered.

@@ -13,12 +13,17 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "binding/env_data.h"
 #include "binding/napi_setup.h"
 #include "core/reader_group.h"
 
 namespace aspired::binding {
+
+// Adds what one attachment counted of a version to what others did. What the
+// numbers are is said in lib/manager/metrics.ts.
+void AddCounted(std::vector<double>* sum, const std::vector<double>& words);
 
 class AttachmentWrap final : public Napi::ObjectWrap<AttachmentWrap> {
  public:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "binding/attach_tokens.h"
+#include "binding/attachment_wrap.h"
 #include "binding/convert.h"
 #include "binding/executor_external.h"
 #include "binding/resources_convert.h"
@@ -123,7 +124,8 @@ std::shared_ptr<ReaderGroup> MakeGroup(const std::shared_ptr<JsLink>& link) {
       [](Loader& loader) -> std::pair<uint64_t, std::shared_ptr<void>> {
         const auto& js = static_cast<const JsLoader&>(loader);
         return {js.token(), js.shared()};
-      }});
+      },
+      AddCounted});
   link->set_on_unload([weak = std::weak_ptr(group)](uint64_t token) {
     if (const auto shared = weak.lock()) shared->Gone(token);
   });

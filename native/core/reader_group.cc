@@ -38,11 +38,7 @@ void ReaderGroup::Detach(uint64_t member) {
     auto node = members_.extract(member);
     if (node.empty()) return;
     detached = std::move(node.mapped());
-    for (auto& [key, entry] : entries_) {
-      for (CounterBlock& block : entry.counters) {
-        if (block.member == member) block.Freeze();
-      }
-    }
+    for (auto& [key, entry] : entries_) SumCountersLocked(entry, member);
     for (auto it = closing_.begin(); it != closing_.end();) {
       Entry& entry = entries_.at(it->second);
       const uint64_t epoch = it->first;
@@ -120,6 +116,14 @@ void ReaderGroup::CounterBlock::Freeze() {
   live = nullptr;
 }
 
+void ReaderGroup::SumCountersLocked(Entry& entry, uint64_t member) {
+  std::erase_if(entry.counters, [&](const CounterBlock& block) {
+    if (block.member != member) return false;
+    options_.add(&entry.ended, block.Words());
+    return true;
+  });
+}
+
 bool ReaderGroup::AddCounters(uint64_t member, uint64_t key,
                               const double* words, size_t length) {
   std::lock_guard<std::mutex> lock(mu_);
@@ -143,9 +147,11 @@ std::vector<ReaderGroup::Counters> ReaderGroup::CountersOf(uint64_t key) const {
   std::lock_guard<std::mutex> lock(mu_);
   auto it = entries_.find(key);
   if (it == entries_.end()) return all;
-  for (const CounterBlock& block : it->second.counters) {
-    all.push_back({block.Words(), members_.contains(block.member)});
+  const Entry& entry = it->second;
+  for (const CounterBlock& block : entry.counters) {
+    all.push_back({block.Words(), true});
   }
+  if (!entry.ended.empty()) all.push_back({entry.ended, false});
   return all;
 }
 

@@ -74,6 +74,11 @@ class ReaderGroup final : public Readers {
     std::shared_ptr<Readers> owner;
     // Required: key and shared part of a loader. Called while it is open.
     std::function<std::pair<uint64_t, std::shared_ptr<void>>(Loader&)> identify;
+    // Required where members count: adds their words to a sum, which is empty
+    // at first. Called under the lock: plain arithmetic.
+    std::function<void(std::vector<double>* sum,
+                       const std::vector<double>& words)>
+        add = {};
   };
 
   // What a new member starts with. Intents first: versions open under them.
@@ -113,11 +118,13 @@ class ReaderGroup final : public Readers {
     bool is_attached = false;
   };
   // False when the version is gone. The memory must stay until
-  // FreezeCounters() or Detach(); what it holds then is kept.
+  // FreezeCounters() or Detach(); what it holds then is kept, of members that
+  // are gone as one sum: they may be many.
   bool AddCounters(uint64_t member, uint64_t key, const double* words,
                    size_t length);
   void FreezeCounters(uint64_t member, uint64_t key);
-  // Copies of those of a version that is not gone.
+  // Copies of those of a version that is not gone: one for each call of
+  // AddCounters() by a member that is there, and one for all others.
   std::vector<Counters> CountersOf(uint64_t key) const;
 
   // The manager is closing: members are told, and nobody attaches any more.
@@ -157,6 +164,7 @@ class ReaderGroup final : public Readers {
     uint64_t epoch = 0;
     std::vector<uint64_t> missing;
     std::vector<CounterBlock> counters;
+    std::vector<double> ended;  // the sum of members that are gone
   };
   using Members = std::vector<std::shared_ptr<ReaderMember>>;
 
@@ -164,6 +172,7 @@ class ReaderGroup final : public Readers {
   // Makes the entry open, and tells the members.
   void OpenEntry(const ServableId& id, Loader& loader);
   void EndCloseLocked(Entry& entry);
+  void SumCountersLocked(Entry& entry, uint64_t member);
   // True when that was the last answer.
   bool AnswerLocked(Entry& entry, uint64_t who);
 

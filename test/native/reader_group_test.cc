@@ -100,9 +100,16 @@ class ReaderGroupTest : public ::testing::Test {
   NumberedLoader loader1_{11};
   NumberedLoader loader2_{12, std::make_shared<int>(0)};
   const std::shared_ptr<LogReaders> owner_ = std::make_shared<LogReaders>();
-  ReaderGroup group_{{owner_, [](Loader& loader) {
+  ReaderGroup group_{{owner_,
+                      [](Loader& loader) {
                         auto& numbered = static_cast<NumberedLoader&>(loader);
                         return std::pair(numbered.key, numbered.shared);
+                      },
+                      [](std::vector<double>* sum, const auto& words) {
+                        sum->resize(std::max(sum->size(), words.size()));
+                        for (size_t i = 0; i < words.size(); ++i) {
+                          (*sum)[i] += words[i];
+                        }
                       }}};
   const std::shared_ptr<LogMember> a_ = std::make_shared<LogMember>();
   const std::shared_ptr<LogMember> b_ = std::make_shared<LogMember>();
@@ -256,10 +263,30 @@ TEST_F(ReaderGroupTest, CountersOutliveTheMemberButNotTheVersion) {
   group_.Detach(a);
   of_a[0] = 1;
   counters = group_.CountersOf(11);
-  EXPECT_EQ(counters[0].words, (std::vector<double>{0, 7}));
-  EXPECT_FALSE(counters[0].is_attached);
+  ASSERT_EQ(counters.size(), 2u);
+  EXPECT_EQ(counters[0].words, (std::vector<double>{3}));
+  EXPECT_TRUE(counters[0].is_attached);
+  EXPECT_EQ(counters[1].words, (std::vector<double>{0, 7}));
+  EXPECT_FALSE(counters[1].is_attached);
   group_.Gone(11);
   EXPECT_TRUE(group_.CountersOf(11).empty());
+}
+
+// A thread per job, for the life of a version.
+TEST_F(ReaderGroupTest, WhatMembersCountedThatAreGoneIsOneSum) {
+  group_.StartSharing();
+  group_.Open(v1_, loader1_);
+  for (int i = 1; i <= 100; ++i) {
+    const uint64_t a = Attach(a_);
+    std::vector<double> words{1, static_cast<double>(i)};
+    EXPECT_TRUE(group_.AddCounters(a, 11, words.data(), words.size()));
+    if (i % 2 == 0) group_.FreezeCounters(a, 11);
+    group_.Detach(a);
+  }
+  const auto counters = group_.CountersOf(11);
+  ASSERT_EQ(counters.size(), 1u);
+  EXPECT_EQ(counters[0].words, (std::vector<double>{100, 5050}));
+  EXPECT_FALSE(counters[0].is_attached);
 }
 
 TEST_F(ReaderGroupTest, AnEmptyIntentIsForgotten) {
