@@ -79,7 +79,8 @@ function hasArrived(stage: Stage, told: number, hasOld: boolean): boolean {
     case STAGE.FINAL:
       return told === (NEW | PRIMARY_NEW);
     case STAGE.ROLLBACK:
-      return told === (hasOld ? OLD | ROLLED_BACK : ROLLED_BACK);
+      // With an old version, whoever has no room for it is told more: see isStuck().
+      return !hasOld && told === ROLLED_BACK;
   }
 }
 
