@@ -2,7 +2,7 @@
 import { isTouched } from './cells.js';
 import { count } from './text.js';
 import { type Hold, type RolloutState, SEEN, TOLD } from './types.js';
-import { isFlipped, isLost, isReady, type Tally, type Tick, type Work } from './work.js';
+import { isFlipped, isLost, isReady, scopeOf, type Tally, type Tick, type Work } from './work.js';
 
 const NAMED_HOSTS = 20;
 
@@ -101,7 +101,7 @@ export function hostsHold(tick: Tick, state: RolloutState, tally: Tally): Hold {
     case 'Contract':
       return holdFor(
         tick,
-        undefined,
+        scopeOf(tick.layout, state),
         'contracting',
         `${tally.contracted} have accepted to give the old version up, ${of}`,
         (bits, told, current) => counts(bits) && (!current || (told & TOLD.OLD) !== 0),

@@ -11,7 +11,7 @@ import { CONTROLLER, changed, inPhase, unchanged } from './step.js';
 import { count, span, witnessText } from './text.js';
 import type { Hold, Observation, RolloutPhase, RolloutPlan, RolloutState, RolloutStep } from './types.js';
 import { answersAfterEnd, frozenState, verbStep } from './verbs.js';
-import { collect, isLast, needMib, readyHosts, type Tally, type Tick, tallyOf, type Work } from './work.js';
+import { collect, isLast, needMib, readyHosts, scopeOf, type Tally, type Tick, tallyOf, type Work } from './work.js';
 
 /** Phases that wait for hosts: the progress deadline is for them. */
 const WAITS_FOR_HOSTS: ReadonlySet<RolloutPhase> = new Set(['Prefetch', 'Expand', 'WaitReady', 'Flip', 'Contract']);
@@ -83,7 +83,7 @@ function stuck(tick: Tick): string | undefined {
   const since = Math.max(seen.stamps.progressAt, seen.stamps.phaseAt, state.deadlineFrom ?? 0);
   if (seen.now - since < plan.progressDeadlineMs || readyHosts(tick) > state.highWater) return undefined;
   if (state.phase === 'Prefetch' && !isOpen(tick, state)) return undefined;
-  const hold = hostsHold(tick, state, tallyOf(tick, state.wave));
+  const hold = hostsHold(tick, state, tallyOf(tick, scopeOf(tick.layout, state)));
   // Whoever pauses keeps hosts from being told: only those that were told, and lag, are late then.
   if (state.paused && hold.hostCount === 0) return undefined;
   return `no host more became ready within ${span(plan.progressDeadlineMs)}: ${hold.message}`;
@@ -153,7 +153,7 @@ function wait(tick: Tick, state: RolloutState, hold: Hold | undefined): RolloutS
 function forward(tick: Tick): RolloutStep {
   let { state } = tick;
   for (;;) {
-    const tally = tallyOf(tick, state.phase === 'Contract' && isLast(tick.layout, state) ? undefined : state.wave);
+    const tally = tallyOf(tick, scopeOf(tick.layout, state));
     const low = NEEDS_ALIVE.has(state.phase) ? minAliveHold(tick, state, tally) : undefined;
     const work = low ? undefined : collect(tick, state, isOpen(tick, state));
     if (work && work.writes.length > 0) return advance(tick, state, work, budgetHold(tick, work));

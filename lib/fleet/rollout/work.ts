@@ -68,6 +68,11 @@ export function isLast(layout: Layout, state: RolloutState): boolean {
   return state.wave >= layout.waveCount - 1;
 }
 
+/** Whom the phase waits for: the hosts of its wave, at the very end all (undefined). */
+export function scopeOf(layout: Layout, state: RolloutState): number | undefined {
+  return state.phase === 'Contract' && isLast(layout, state) ? undefined : state.wave;
+}
+
 /** The hosts whose target is not what they were told, as far as the budget and MAX_WRITES allow. */
 export function collect(tick: Tick, state: RolloutState, open: boolean): Work {
   const { plan } = tick;

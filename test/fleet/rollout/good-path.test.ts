@@ -55,6 +55,19 @@ test('with keepWarm wave the old version goes after each wave', () => {
   assert.deepEqual([...fleet.told], Array(3).fill(NEW | PRIMARY_NEW));
 });
 
+test('the end of a wave waits for the hosts of that wave, and a pause there for nobody else', () => {
+  const plan = { waves: [{ hosts: 1 }, { percent: 100 }], keepWarm: 'wave', progressDeadline: 1000 } as const;
+  const fleet = new SmallFleet({ hosts: 3, plan });
+  fleet.runTo('Contract', 0);
+  fleet.tick();
+  assert.deepEqual(fleet.state.hold?.hosts, [fleet.plan.hosts[0]]);
+  fleet.react();
+  fleet.verb('pause');
+  fleet.now += 5000;
+  fleet.tick();
+  assert.equal(fleet.phase, 'Contract', 'who was told has done it: the deadline is for nobody');
+});
+
 test('without prefetch nothing is written before the expansion', () => {
   const fleet = new SmallFleet({ hosts: 2, plan: { prefetch: false, waves: [{ hosts: 1 }, { percent: 100 }] } });
   fleet.tick();
