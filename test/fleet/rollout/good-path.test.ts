@@ -55,6 +55,42 @@ test('with keepWarm wave the old version goes after each wave', () => {
   assert.deepEqual([...fleet.told], Array(3).fill(NEW | PRIMARY_NEW));
 });
 
+test('no wave is passed over', () => {
+  const fleet = new SmallFleet({
+    hosts: 4,
+    plan: { waves: [{ hosts: 1 }, { hosts: 1 }, { hosts: 1 }, { percent: 100 }] },
+  });
+  fleet.runTo('Ended');
+  assert.deepEqual(
+    fleet.phases.filter((phase) => phase.startsWith('Flip')),
+    ['Flip 0', 'Flip 1', 'Flip 2', 'Flip 3'],
+  );
+});
+
+test('a host that becomes ready just before the progress deadline is looked at is progress', () => {
+  const fleet = new SmallFleet({ hosts: 2, plan: { waves: [{ percent: 100 }], progressDeadline: 1000 } });
+  fleet.runTo('Expand');
+  fleet.tick();
+  fleet.now += 1500;
+  fleet.react([0]);
+  fleet.tick();
+  assert.deepEqual([fleet.phase, fleet.state.highWater], ['WaitReady', 1]);
+});
+
+test('a frozen rollout stands still, whatever its hosts do', () => {
+  const fleet = new SmallFleet({ hosts: 4, plan: { waves: [{ hosts: 1 }, { percent: 100 }] } });
+  fleet.runTo('Expand', 0);
+  fleet.tick();
+  fleet.verb('freeze');
+  const told = [...fleet.told];
+  for (let looks = 0; looks < 5; looks++) {
+    fleet.react();
+    fleet.now += 1000;
+    fleet.tick();
+    assert.deepEqual([fleet.phase, fleet.state.wave, ...fleet.told], ['Frozen', 0, ...told]);
+  }
+});
+
 test('the end of a wave waits for the hosts of that wave, and a pause there for nobody else', () => {
   const plan = { waves: [{ hosts: 1 }, { percent: 100 }], keepWarm: 'wave', progressDeadline: 1000 } as const;
   const fleet = new SmallFleet({ hosts: 3, plan });

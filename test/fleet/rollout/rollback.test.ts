@@ -21,6 +21,15 @@ test('warm hosts flip back in one write, hosts that were never told are left alo
   assert.equal(fleet.phase, 'Ended');
 });
 
+test('hosts that were told to fetch the version and no more are told to go back', () => {
+  const fleet = new SmallFleet({ hosts: 2, plan: { waves: [{ percent: 100 }] } });
+  fleet.runTo('Prefetch');
+  assert.deepEqual(fleet.toldAll(TOLD.PREFETCH), [0, 1]);
+  fleet.verb('abort');
+  fleet.runTo('Ended');
+  assert.deepEqual([...fleet.told], Array(2).fill(TOLD.OLD | TOLD.ROLLED_BACK));
+});
+
 test('a dead host that was told of the version gets the cell of the rollback, and does not keep it from ending', () => {
   const fleet = new SmallFleet({ hosts: 4, plan: { waves: ONE_WAVE, bake: 1000, minAlive: 50 } });
   fleet.runTo('Bake');
