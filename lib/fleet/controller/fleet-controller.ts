@@ -18,7 +18,7 @@ import { within } from './within.js';
 /** How often new rollouts, verbs and hosts that ask to join are looked for, in ms. */
 const POLL_MS = 200;
 /** The same when there has been no rollout for QUIET_MS: most of the time, and most of what an idle fleet costs. */
-const IDLE_POLL_MS = 500;
+const IDLE_POLL_MS = 1_000;
 const QUIET_MS = 5_000;
 /** The share of sweeps that look at one model on all hosts: one in so many heartbeat intervals. */
 const SETTLE_HEARTBEATS = 3;
