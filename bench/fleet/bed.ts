@@ -46,7 +46,7 @@ export class Bed {
       const server = await RedisServer.start(
         { after: (end) => ends.push(end) },
         // The default, 10,000 connections, is one for each of 10,000 hosts and none for a controller.
-        { aof: options.aof ?? false, args: ['--maxclients', String(options.hosts + 1_000)] },
+        { aof: options.aof ?? false, args: ['--maxclients', String(Math.max(10_000, options.hosts + 1_000))] },
       );
       const store = await RedisStore.connect({ url: server.url, fleet: FLEET, role: 'controller' });
       ends.push(() => store.close());
