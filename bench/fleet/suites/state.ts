@@ -59,8 +59,8 @@ const figures: Figure[] = [
 export const state: Suite = {
   name: 'state',
   question:
-    `Cells of models in the middle of a rollout are written to ${HOSTS} hosts: what does each take, with the name of its ` +
-    'to ranker-999) and everything that Redis needs for the documents?',
+    `Cells of models are written to ${HOSTS} hosts, at rest and as in the middle of a rollout: what does each take, with the name ` +
+    'of its model (ranker-0 to ranker-999) and everything that Redis needs for the documents?',
   variants: ({ quick }) =>
     (quick ? [50] : [100, 500, 1_000, -1_000]).map((signed) => {
       const models = Math.abs(signed);
