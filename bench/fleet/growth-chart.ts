@@ -49,6 +49,6 @@ export function growthChart({ results, machine, trials }: Report): string | unde
       lines: [line(results, 'rollout', 'cpu', 'CPU'), line(results, 'rollout', 'commands', 'commands')],
     });
   }
-  const note = `${machine.cpu}, ${machine.cores} cores, ${machine.date.slice(0, 10)}, revision ${machine.revision}, ${trials} trials`;
+  const note = `${machine.cpu}, ${machine.cores} cores, ${machine.date.slice(0, 10)}, revision ${machine.revision}, ${trials} ${trials === 1 ? 'trial' : 'trials'}`;
   return toSvg('The fleet as it grows', charts, note);
 }

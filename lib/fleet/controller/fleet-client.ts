@@ -384,5 +384,6 @@ function idOf(model: string, what: string, { operation }: Intent): string {
 }
 
 function startedText({ version, hosts, waves }: RolloutPlan): string {
-  return `version ${version} on ${hosts.length} hosts in ${waves.length} ${waves.length === 1 ? 'wave' : 'waves'}`;
+  const count = (many: readonly unknown[], noun: string): string => `${many.length} ${noun}${many.length === 1 ? '' : 's'}`;
+  return `version ${version} on ${count(hosts, 'host')} in ${count(waves, 'wave')}`;
 }
