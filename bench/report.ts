@@ -30,7 +30,10 @@ export function toMarkdown(report: Report, suites: readonly Suite[]): string {
   const lines = ['# Benchmarks of aspired', '', machineBlock(report.machine)];
   lines.push(`- load average at the end: ${report.loadAverageAtEnd.join(', ')}`);
   const size = report.quick ? ', quick: sizes too small for conclusions' : '';
-  lines.push(`- ${report.trials} ${report.trials === 1 ? 'trial' : 'trials'} of each variant, one process per trial${size}`, '');
+  lines.push(
+    `- ${report.trials} ${report.trials === 1 ? 'trial' : 'trials'} of each variant, one process per trial${size}`,
+    '',
+  );
   for (const suite of suites) {
     const results = report.results.filter((result) => result.suite === suite.name);
     const why = report.skipped[suite.name];

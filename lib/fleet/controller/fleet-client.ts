@@ -384,6 +384,7 @@ function idOf(model: string, what: string, { operation }: Intent): string {
 }
 
 function startedText({ version, hosts, waves }: RolloutPlan): string {
-  const count = (many: readonly unknown[], noun: string): string => `${many.length} ${noun}${many.length === 1 ? '' : 's'}`;
+  const count = (many: readonly unknown[], noun: string): string =>
+    `${many.length} ${noun}${many.length === 1 ? '' : 's'}`;
   return `version ${version} on ${count(hosts, 'host')} in ${count(waves, 'wave')}`;
 }
