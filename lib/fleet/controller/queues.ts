@@ -15,6 +15,11 @@ export type QueueName = 'ticks' | 'gates' | 'notify' | 'schedule' | 'archive';
 /** How long a close waits for jobs that are being done, in ms. */
 const CLOSE_MS = 1_000;
 const MAX_RECONNECT_MS = 1_000;
+/**
+ * A peer that is gone without a word: unanswered for so long, a connection is made anew, and what was asked is asked again.
+ * Longer than a worker waits for a job in one command (10 s).
+ */
+const SILENCE_MS = 15_000;
 
 /** Makes queues and workers of one fleet. They share a connection; each worker has one more, to wait for jobs on. */
 export class QueueFactory {
@@ -31,13 +36,19 @@ export class QueueFactory {
   }
 
   /** @throws AspiredError ERR_PEER_NOT_FOUND */
-  static async load(fleet: string, url: string, onError: (error: unknown) => void): Promise<QueueFactory> {
+  static async load(
+    fleet: string,
+    url: string,
+    onError: (error: unknown) => void,
+    silenceMs = SILENCE_MS,
+  ): Promise<QueueFactory> {
     const bullmq = await loadBullMq();
     const Redis = await loadIoredis();
     const redis = new Redis(url, {
       connectionName: 'aspired-queues',
       // A worker waits for Redis as long as it takes.
       maxRetriesPerRequest: null,
+      socketTimeout: silenceMs,
       retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), MAX_RECONNECT_MS),
     });
     return new QueueFactory(bullmq, redis, fleet, onError);

@@ -7,6 +7,7 @@ import { TickQueue } from '#lib/fleet/controller/tick-queue.js';
 import { deadline } from '../../support/deadline.js';
 import { coded } from '../../support/manager.js';
 import { RedisServer, withoutRedis } from '../../support/redis-server.js';
+import { LossyProxy } from '../store/lossy-proxy.js';
 import { MODEL, until, WHO } from './fleet.js';
 import { ControllerProcess, startFleet } from './redis-fleet.js';
 
@@ -151,6 +152,25 @@ test('a worker that stopped consuming is replaced', { skip }, async (t) => {
   for (let i = 0; i < 10; i++) await queue.supervise();
   assert.equal(queue.replaced, 1, 'one that has nothing to do is not replaced');
   assert.deepEqual(errors, []);
+});
+
+test('a connection of the queues that fell silent is made anew, and the tick is not lost', { skip }, async (t) => {
+  const server = await RedisServer.start(t);
+  const proxy = await LossyProxy.start(t, server.port);
+  const factory = await QueueFactory.load('silent', proxy.url, () => {}, 500);
+  const queue = factory.queue<{ rollout: string }>('ticks');
+  t.after(async () => {
+    await factory.closeQueue(queue);
+    factory.close();
+  });
+  const options = { deduplication: { id: 'r1' } };
+  const { id } = await queue.add('tick', { rollout: 'r1' }, options);
+  const { connections } = proxy;
+  proxy.silent = true;
+  const adding = queue.add('tick', { rollout: 'r1' }, options);
+  await until(() => proxy.connections > connections, 'another connection');
+  proxy.silent = false;
+  assert.equal((await deadline(adding, 'the answer')).id, id);
 });
 
 test('planned starts wait for Redis as long as any command, and no longer', { skip }, async (t) => {
