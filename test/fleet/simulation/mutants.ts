@@ -6,6 +6,8 @@ export interface Mutant {
   readonly plan?: (plan: RolloutPlan) => RolloutPlan;
   /** The reducer sees something else. */
   readonly sees?: (seen: Observation, state: RolloutState) => Observation;
+  /** The reducer does not know that it is paused. */
+  readonly deaf?: true;
   readonly store?: 'no-cas' | 'two-active' | 'no-jump';
   readonly host?: 'accepts-old' | 'empties-on-missing';
   /** Nothing wrong, but slow: every host is looked at at every tick. */
@@ -48,6 +50,11 @@ export const MUTANTS: Readonly<Record<string, { readonly breaks: string; readonl
     mutant: { sees: (seen) => ({ ...seen, freeMib: new Uint32Array(seen.freeMib.length).fill(0xffffffff) }) },
   },
   'generations are used again after lost writes': { breaks: 'I11', mutant: { store: 'no-jump' } },
+  'waves are not looked at': {
+    breaks: 'waves',
+    mutant: { plan: (plan) => ({ ...plan, waveOf: plan.waveOf.map(() => 0) }) },
+  },
+  'a pause is not heard': { breaks: 'stands', mutant: { deaf: true } },
   'the bake goes by a clock that is fast': {
     breaks: 'I12',
     mutant: { sees: (seen) => ({ ...seen, now: seen.now + 4000 }) },

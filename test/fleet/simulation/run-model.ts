@@ -1,7 +1,7 @@
 // One model of one seed, from its rollout to the quiet after it, and the invariants, judged by what the hosts are.
 import { layoutOf } from '#lib/fleet/rollout/layout.js';
 import { firstState } from '#lib/fleet/rollout/reduce.js';
-import { type RolloutVerb, TOLD } from '#lib/fleet/rollout/types.js';
+import { type RolloutState, type RolloutVerb, TOLD } from '#lib/fleet/rollout/types.js';
 import type { Dice } from './dice.js';
 import type { Mutant } from './mutants.js';
 import { BAKE_MS, DEADLINE_MS, PROGRESS_MS, type SimPlan } from './plans.js';
@@ -64,6 +64,7 @@ export class ModelRun {
     const poison = dice.chance(0.6) ? 'none' : dice.pick(POISONS);
     this.store = new SimStore(size, mutant.store);
     this.hosts = new SimHosts(size, dice, sim.hasOld, poison, mutant.host);
+    this.store.judge = (state, place, before, now) => this.judgeWrite(state, place, now & ~before);
     this.isMissing = new Uint8Array(size);
     this.fleet = new SimFleet(
       faults,
@@ -240,6 +241,16 @@ export class ModelRun {
 
   private luck(place: number, lossy: number): number {
     return (Math.imul(place + 1, 0x9e3779b1) ^ lossy) >>> 28;
+  }
+
+  /** What stands still, or goes back, asks no host for the new version, and nothing asks one before its wave. */
+  private judgeWrite({ paused, phase, rollback, wave }: RolloutState, place: number, gained: number): void {
+    if ((gained & (TOLD.NEW | TOLD.PRIMARY_NEW)) === 0) return;
+    const own = layoutOf(this.sim.plan).waveOf[place] as number;
+    if (own > wave) this.hosts.break('waves', `place ${place} of wave ${own} is told in wave ${wave}`);
+    if (paused || phase === 'Frozen' || rollback) {
+      this.hosts.break('stands', `place ${place} is told of the new version in ${phase}; ${this.describe(place)}`);
+    }
   }
 
   private judgeBudget(): void {

@@ -155,7 +155,11 @@ export class SimController {
   }
 
   private reduce(record: SimRecord, seen: Observation): RolloutStep {
-    const { plan } = this.mutant;
+    const { plan, deaf } = this.mutant;
+    if (deaf && record.state.paused) {
+      const step = reduce(record.plan, { ...record.state, paused: false }, seen);
+      return { ...step, state: { ...step.state, paused: true } };
+    }
     if (!plan) return reduce(record.plan, record.state, seen);
     const known = mutated.get(record.plan) ?? new Map<Mutant, RolloutPlan>();
     mutated.set(record.plan, known);

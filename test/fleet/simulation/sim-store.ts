@@ -33,6 +33,8 @@ export class SimStore {
   readonly generations: Uint32Array;
   /** Whose cell was written since the hosts looked last. */
   readonly unread: PlaceSet;
+  /** Looks at each cell that a rollout writes: what its host was told, and is told now. */
+  judge: (state: RolloutState, place: number, before: number, now: number) => void = () => {};
   private last = '';
   private saved: (() => void) | undefined;
 
@@ -79,6 +81,7 @@ export class SimStore {
     for (const { place, cell } of step.writes) {
       if (cell !== last) told = toldOf(cell, record.plan.version, step.state.from);
       last = cell;
+      this.judge(step.state, place, this.told[place] as number, told);
       this.told[place] = told;
       this.write(place);
     }
