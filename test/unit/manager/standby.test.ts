@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Loader } from 'aspired';
-import { deadline, eventually, eventually, turns } from '../../support/deadline.js';
+import { deadline, eventually, turns } from '../../support/deadline.js';
 import { CountingLoader, counted, FailingLoader, ManualLoader, one } from '../../support/loaders.js';
 import { coded, TestManager, type TestManagerOptions } from '../../support/manager.js';
 
