@@ -35,7 +35,11 @@ export function addProcesses(fleet: Command, actions: Actions): void {
     .option('--id <name>', 'id of this host', hostname())
     .option('--zone <name>', 'failure domain')
     .option('--label <key=value>', 'a label; again for more', labelArgument)
-    .option('--capacity <size>', "memory that models may take: '8GiB' (default not counted)", bytesArgument)
+    .option(
+      '--capacity <size>',
+      "memory that models may take: '8GiB' (default the limit of the process)",
+      bytesArgument,
+    )
     .option('--models <dir>', 'where models are: DIR/MODEL/VERSION/ (required)')
     .option('--state <dir>', 'where hosts of this machine write down what they accepted (required)')
     .option('--heartbeat <duration>', 'how often it reports', durationArgument)
@@ -60,7 +64,8 @@ async function agent(context: Context, options: AgentOptions): Promise<number> {
   const { FleetAgent } = await import('../../fleet/index.js');
   const { redis, fleet } = addressOf(context.globals, context.io);
   const directory = resolve(models);
-  const manager = new AspiredVersionsManager();
+  // What the fleet plans with is also what the manager keeps to. 0 is 'not known', here as there.
+  const manager = new AspiredVersionsManager(options.capacity ? { resources: { ram: options.capacity } } : {});
   try {
     const running = await FleetAgent.start({
       fleet,

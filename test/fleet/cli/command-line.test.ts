@@ -131,6 +131,29 @@ describe('aspired fleet', { skip: withoutRedis }, () => {
     assert.match(await ok('hosts'), /^a .* away /m);
   });
 
+  it('loads no more on a host than the capacity that the fleet is told of', async () => {
+    const where = ['--models', join(folder, 'models'), '--state', folder, '--heartbeat', '1s'];
+    const agent = start('agent', '--id', 'small', '--capacity', '16B', ...where);
+    const until = Date.now() + PATIENCE_MS;
+    for (let code = ''; code !== 'ERR_RESOURCE_EXHAUSTED'; await sleep(100)) {
+      assert.ok(Date.now() < until, `the load is refused: ${code}`);
+      const { hosts } = await json('hosts');
+      const { capacityBytes, models = [] } = hosts.find(({ host }: { host: string }) => host === 'small') ?? {};
+      const [version] = models[0]?.reported?.versions ?? [];
+      assert.notEqual(version?.managerState, 'Available');
+      code = version?.error?.code ?? '';
+      if (code) assert.equal(capacityBytes, 16);
+    }
+    agent.kill('SIGTERM');
+    await once(agent, 'close');
+  });
+
+  it('says what is wrong with the name of a model', async () => {
+    const { code, stderr } = await run('rollout', 'start', 'a:b@1', '--reason', 'typo');
+    assert.equal(code, 64);
+    assert.match(stderr, /^ERR_FLEET_INVALID_NAME: .* for model, but received "a:b"/);
+  });
+
   it('says which code when the store does not answer, and ends soon', async () => {
     const { code, stdout, stderr } = await run('list', '--redis', 'redis://127.0.0.1:1');
     assert.deepEqual([code, stdout], [69, '']);
