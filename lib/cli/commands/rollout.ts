@@ -16,7 +16,10 @@ const VERBS: readonly (readonly [RolloutVerb, string])[] = [
   ['abort', 'go back on all hosts'],
   ['undo', 'go back to the version before, also after the end'],
   ['retry', 'start the same plan anew, after one that was aborted or rolled back'],
-  ['freeze', 'hold all hosts as they are, until resume or abort'],
+  [
+    'freeze',
+    'hold all hosts as they are, until resume or abort; at the deadline it goes back, unless --on-deadline freeze',
+  ],
 ];
 
 /** Adds start and the verbs. */

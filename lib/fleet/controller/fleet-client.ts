@@ -88,10 +88,11 @@ export class FleetClient {
    */
   async start(plan: RolloutPlanOptions, intent: IntentOptions): Promise<VerbDone> {
     const checked = checkIntent(intent);
-    const id = idOf(plan.model, `v${plan.version}`, checked);
+    // Before the id is made of it: else a name that is none would be refused as that of a rollout.
+    const name = checkFleetName('model', plan.model);
+    const id = idOf(name, `v${plan.version}`, checked);
     const known = await this.startedBy(id);
     if (known) return known;
-    const name = checkFleetName('model', plan.model);
     const { actor, reason } = checked;
     return this.begin(async () => {
       const { store } = this;

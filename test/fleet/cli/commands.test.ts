@@ -250,6 +250,8 @@ describe('errors', () => {
     for (const word of ['rollout', 'hosts', 'doctor', 'audit', 'Exit codes', 'ASPIRED_REDIS']) {
       assert.ok(help.stdout.includes(word), word);
     }
+    const freeze = await cli([...ROLLOUT, 'freeze', '--help']);
+    assert.match(freeze.stdout.replaceAll(/\s+/g, ' '), /at the deadline it goes back, unless --on-deadline freeze/);
     const { version } = JSON.parse(await readFile('package.json', 'utf8'));
     assert.equal((await cli(['--version'])).stdout, `${version}\n`);
   });
