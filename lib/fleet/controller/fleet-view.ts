@@ -133,10 +133,11 @@ export class FleetView {
       known.lease = lease;
       if (lease && this.watched.length > 0 && known.readAs !== this.markOf(lease)) toRead.push(id);
     });
+    const wereAlive = this.sweptAt === Number.NEGATIVE_INFINITY ? await this.silentWithReport() : undefined;
     this.leases.update(
       this.clock(),
       [...this.known].flatMap(([host, { host: entry, lease }]) =>
-        entry?.cordoned ? [] : [{ host, alive: lease !== undefined }],
+        entry?.cordoned ? [] : [{ host, alive: lease !== undefined, wasAlive: wereAlive?.has(host) === true }],
       ),
     );
     for (let from = 0; from < toRead.length; from += REPORT_CHUNK) {
@@ -145,6 +146,19 @@ export class FleetView {
     }
     this.sweptAt = startedAt;
     return changed;
+  }
+
+  /** Hosts without a lease that were alive once; asked only where they may be too many to have died. */
+  private async silentWithReport(): Promise<ReadonlySet<string>> {
+    if (!this.isMostlySilent) return new Set();
+    const silent = [...this.known].flatMap(([id, { host, lease }]) => (host?.cordoned || lease ? [] : [id]));
+    const found = new Set<string>();
+    for (let from = 0; from < silent.length; from += REPORT_CHUNK) {
+      const chunk = silent.slice(from, from + REPORT_CHUNK);
+      const reports = await this.store.readReports(chunk, []);
+      for (const [index, id] of chunk.entries()) if (reports[index]) found.add(id);
+    }
+    return found;
   }
 
   private async readReports(ids: readonly string[]): Promise<readonly string[]> {

@@ -15,11 +15,14 @@ export function isMass(count: number, of: number): boolean {
 export interface LeaseSeen {
   readonly host: string;
   readonly alive: boolean;
+  /** It is not, and was before anybody looked: of the first sweep. */
+  readonly wasAlive?: boolean;
 }
 
 /**
  * Tells a mass expiry from deaths. Hosts that went together are held until enough of them are back, or an operator
- * cordons or removes them: it is never concluded that they are dead.
+ * cordons or removes them: it is never concluded that they are dead. Whoever begins to look cannot know how those went that
+ * are silent already, and takes it that they went together.
  */
 export class LeaseWatch {
   private readonly alive = new Set<string>();
@@ -38,20 +41,26 @@ export class LeaseWatch {
   /** One sweep, at `now` of a clock that only goes on. */
   update(now: number, sweep: readonly LeaseSeen[]): void {
     const listed = new Set<string>();
-    for (const { host, alive } of sweep) {
+    for (const { host, alive, wasAlive } of sweep) {
       listed.add(host);
-      if (alive) {
-        this.alive.add(host);
-        this.lost.delete(host);
-        this.heldHosts.delete(host);
-      } else if (this.alive.delete(host)) {
-        this.lost.set(host, now);
-      }
+      if (wasAlive) this.alive.add(host);
+      this.note(now, host, alive);
     }
     for (const host of [...this.alive, ...this.lost.keys(), ...this.heldHosts]) {
       if (!listed.has(host)) this.forget(host);
     }
     this.judge(now);
+  }
+
+  /** What the lease of one host says; judge() follows when all have been looked at. */
+  note(now: number, host: string, alive: boolean): void {
+    if (alive) {
+      this.alive.add(host);
+      this.lost.delete(host);
+      this.heldHosts.delete(host);
+    } else if (this.alive.delete(host)) {
+      this.lost.set(host, now);
+    }
   }
 
   /** After the store lost its data, or this process slept: nothing that was seen before counts. */
@@ -61,13 +70,8 @@ export class LeaseWatch {
     this.heldHosts = new Set();
   }
 
-  private forget(host: string): void {
-    this.alive.delete(host);
-    this.lost.delete(host);
-    this.heldHosts.delete(host);
-  }
-
-  private judge(now: number): void {
+  /** What it makes of what was noted. */
+  judge(now: number): void {
     for (const [host, at] of this.lost) {
       if (now - at > this.windowMs && !this.heldHosts.has(host)) this.lost.delete(host);
     }
@@ -78,5 +82,11 @@ export class LeaseWatch {
       for (const host of this.heldHosts) this.lost.delete(host);
       this.heldHosts = new Set();
     }
+  }
+
+  private forget(host: string): void {
+    this.alive.delete(host);
+    this.lost.delete(host);
+    this.heldHosts.delete(host);
   }
 }

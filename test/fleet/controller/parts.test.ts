@@ -58,6 +58,26 @@ test('leases: the window forgets, small fleets may lose one, hosts that are take
   assert.equal(small.held.size, 0, 'cordoned or removed');
 });
 
+test('leases: whom a controller finds silent at first, and was alive, is held as if it had seen them go', () => {
+  const first = (silent: number, unknown = 0): LeaseWatch => {
+    const watch = new LeaseWatch(100);
+    const hosts = Array.from({ length: 20 }, (_, index) => ({ host: `h${index}`, alive: index >= silent + unknown }));
+    watch.update(
+      0,
+      hosts.map((seen, index) => ({ ...seen, wasAlive: index < silent })),
+    );
+    return watch;
+  };
+  const watch = first(5);
+  assert.equal(watch.held.size, 5);
+  sweep(watch, 10_000, 20, [0, 1, 2, 3, 4]);
+  assert.equal(watch.held.size, 5);
+  sweep(watch, 10_010, 20, [0, 1]);
+  assert.equal(watch.held.size, 0, 'enough are back');
+  assert.equal(first(4).held.size, 0, 'so few are believed');
+  assert.equal(first(3, 5).held.size, 0, 'who never reported has not gone');
+});
+
 test('the store: away for more than a heartbeat is followed by a grace of two; another incarnation is another fleet', () => {
   const watch = new StoreWatch(100);
   assert.equal(watch.answered(0), false);

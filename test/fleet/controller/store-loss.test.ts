@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryStore } from '#lib/fleet/store/memory-store.js';
+import type { HostInfo } from '#lib/fleet/types.js';
 import { coded } from '../../support/manager.js';
 import { Fleet, HEARTBEAT_MS, MODEL, until, WHO } from './fleet.js';
 
@@ -50,6 +51,25 @@ test('a controller that starts and finds most hosts silent waits before it concl
     fleet.hosts.map((host) => host.serves()),
     [1, 1, 1, 1],
   );
+});
+
+test('a controller that starts during a mass expiry holds as the one before it did, until hosts are back or cordoned', async (t) => {
+  const fleet = await Fleet.start(t, { hosts: 8 });
+  const silent = fleet.hosts.slice(0, 4);
+  await Promise.all(silent.map((host) => host.stop()));
+  // Registered, and never there: whoever waits for it waits for ever.
+  await fleet.store.enterHosts([{ ...(await fleet.store.hosts())[0]?.info, id: 'planned' } as HostInfo]);
+  const { rollout } = await fleet.rollout({ waves: [{ percent: 100 }], minAlive: 1 });
+  const controller = await fleet.control();
+  const hold = () => controller.status().active.get(rollout)?.code;
+  await until(() => hold() === 'observation-grace', 'the grace');
+  await until(() => hold() !== 'observation-grace', 'the end of the grace');
+  assert.equal(hold(), 'mass-expiry');
+  await silent[0]?.start();
+  await silent[1]?.start();
+  await fleet.client.cordon('h2', WHO);
+  await fleet.client.cordon('h3', WHO);
+  await fleet.ends(rollout, 'Promoted');
 });
 
 test('an empty store is refused, and rebuilt from the hosts; the rollout that it lost is closed', async (t) => {

@@ -1,5 +1,6 @@
 // What controllers make of one model: an observation out of reports, a step of the reducer, a commit. Two of them work
 // without a lock between them: some commits are stalled and arrive when the other has gone on.
+import { LeaseWatch } from '#lib/fleet/controller/lease-watch.js';
 import { isAvailable } from '#lib/fleet/rollout/budget.js';
 import { layoutOf } from '#lib/fleet/rollout/layout.js';
 import { reduce } from '#lib/fleet/rollout/reduce.js';
@@ -18,9 +19,8 @@ import { NEED_MIB, type SimPlan } from './plans.js';
 import type { Poison, SimHosts } from './sim-hosts.js';
 import type { SimRecord, SimStore } from './sim-store.js';
 
+/** Two heartbeats: observation grace, and how far apart leases may end that ended together. */
 const GRACE_MS = 10_000;
-/** After so long a silence of many is believed. */
-const MASS_EXPIRY_MS = 20_000;
 
 interface Stalled {
   readonly at: number;
@@ -36,10 +36,8 @@ export class SimController {
   private readonly gates = new Map<number, { verdict: 'pass' | 'fail' | 'insufficient-data'; message: string }>();
   private stalled: Stalled[] = [];
   private graceUntil = 0;
-  private believedAlive = 0;
-  private silentSince = 0;
-  /** Of the hosts that were looked at: how many are alive, and who has seen more than the store has. */
-  private alive = 0;
+  private readonly leases = new LeaseWatch(GRACE_MS);
+  /** Of the hosts that were looked at: who has seen more than the store has. */
   private readonly isAhead: Uint8Array;
   private ahead = 0;
   /** Leases that are renewed are good. */
@@ -96,7 +94,11 @@ export class SimController {
     news.addFrom(store.unread);
     for (let place = news.next(0); place >= 0; place = news.next(place + 1)) {
       const lives = hosts.leaseOf(place) > now;
-      this.setSeen(place, lives ? (hosts.repSeen[place] as number) | SEEN.ALIVE : (hosts.repSeen[place] as number));
+      this.setSeen(
+        now,
+        place,
+        lives ? (hosts.repSeen[place] as number) | SEEN.ALIVE : (hosts.repSeen[place] as number),
+      );
       const reported = hosts.repGeneration[place] as number;
       const stored = store.generations[place] as number;
       this.upToDate[place] = reported >= stored ? 1 : 0;
@@ -104,12 +106,15 @@ export class SimController {
       // A lease that nobody renews runs out by itself.
       if (!lives || hosts.isRenewing(place)) news.delete(place);
     }
+    this.leases.judge(now);
   }
 
-  private setSeen(place: number, seen: number): void {
+  private setSeen(now: number, place: number, seen: number): void {
     const changed = (this.seen[place] as number) ^ seen;
     this.seen[place] = seen;
-    if ((changed & SEEN.ALIVE) !== 0) this.alive += (seen & SEEN.ALIVE) !== 0 ? 1 : -1;
+    if ((changed & SEEN.ALIVE) !== 0) {
+      this.leases.note(now, this.sim.plan.hosts[place] as string, (seen & SEEN.ALIVE) !== 0);
+    }
     if ((changed & SEEN.NEW_ERROR) !== 0) this.errorsChanged = true;
   }
 
@@ -119,12 +124,8 @@ export class SimController {
   }
 
   private storeHold(now: number): Observation['storeHold'] {
-    const { alive } = this;
-    const silent = alive < 0.8 * this.believedAlive;
-    if (!silent) this.silentSince = now;
-    if (!silent || now - this.silentSince > MASS_EXPIRY_MS) this.believedAlive = alive;
-    else return 'mass-expiry';
     if (now < this.graceUntil) return 'observation-grace';
+    if (this.leases.held.size > 0) return 'mass-expiry';
     return this.regressed ? 'store-regression' : undefined;
   }
 
