@@ -20,6 +20,8 @@ export interface CliIo {
 export interface FleetAddress {
   readonly redis: string;
   readonly fleet: string;
+  /** Replicas that start and verbs need; undefined: none, and all that are connected are asked. */
+  readonly minReplicas?: number;
 }
 
 /** A stream that may be a terminal. */

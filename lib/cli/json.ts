@@ -146,8 +146,8 @@ function attentionJson(view: RolloutView, places: readonly number[]): RolloutJso
 
 /** Of every verb, and of `rollout start`. */
 export function verbJson(verb: string, done: VerbDone): Record<string, unknown> {
-  const { rollout, outcome, message, revision, replicated } = done;
-  return { schema: JSON_SCHEMA, rollout, verb, outcome, message, revision, replicated };
+  const { rollout, outcome, message, revision, replicated, replicas } = done;
+  return { schema: JSON_SCHEMA, rollout, verb, outcome, message, revision, replicated, replicas };
 }
 
 /** Of `audit`: one line per entry. */

@@ -15,6 +15,7 @@ export const DEFAULT_FLEET = 'default';
 export interface GlobalOptions {
   readonly redis?: string;
   readonly fleet?: string;
+  readonly minReplicas?: number;
   readonly output: 'text' | 'json';
   readonly color: boolean;
 }
@@ -31,6 +32,11 @@ export function addGlobalOptions(command: Command): Command {
   return command
     .option('--redis <url>', `where the fleet's Redis is (ASPIRED_REDIS; default ${DEFAULT_REDIS})`)
     .option('--fleet <name>', `which fleet (ASPIRED_FLEET; default ${DEFAULT_FLEET})`)
+    .option(
+      '--min-replicas <n>',
+      'replicas that must have a write before a rollout goes forward (ASPIRED_MIN_REPLICAS; default 0)',
+      integerArgument(0),
+    )
     .addOption(new Option('--output <form>', 'how to print').choices(['text', 'json']).default('text'))
     .option('--no-color', 'no colour on a terminal (NO_COLOR)');
 }
@@ -45,11 +51,24 @@ export function addIntentOptions(command: Command): Command {
     );
 }
 
-export function addressOf({ redis, fleet }: GlobalOptions, { env }: CliIo): FleetAddress {
+/** @throws UsageError when ASPIRED_MIN_REPLICAS is no number. */
+export function addressOf({ redis, fleet, minReplicas }: GlobalOptions, { env }: CliIo): FleetAddress {
+  const replicas = minReplicas ?? replicasOf(env.ASPIRED_MIN_REPLICAS);
   return {
     redis: redis ?? (env.ASPIRED_REDIS || DEFAULT_REDIS),
     fleet: fleet ?? (env.ASPIRED_FLEET || DEFAULT_FLEET),
+    ...(replicas === undefined ? {} : { minReplicas: replicas }),
   };
+}
+
+function replicasOf(text: string | undefined): number | undefined {
+  if (!text) return undefined;
+  try {
+    return integerArgument(0)(text);
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    throw new UsageError(`ASPIRED_MIN_REPLICAS is ${JSON.stringify(text)}. ${error.message}`);
+  }
 }
 
 export function printingOf({ output, color }: GlobalOptions, io: CliIo): Printing {

@@ -6,10 +6,10 @@ import type { FleetTool } from './tool.js';
 const AUDIT_PAGE = 1000;
 
 /** The fleet in a Redis: a FleetClient, and the store below it for what a client does not do. */
-export async function openFleet({ redis, fleet }: FleetAddress): Promise<FleetTool> {
+export async function openFleet({ redis, fleet, minReplicas }: FleetAddress): Promise<FleetTool> {
   const { examine, FleetClient, RedisStore } = await import('../fleet/index.js');
   const store = await RedisStore.connect({ fleet, url: redis });
-  const client = await FleetClient.connect({ fleet, store });
+  const client = await FleetClient.connect({ fleet, store, ...(minReplicas !== undefined && { minReplicas }) });
   return {
     create: () => client.create(),
     start: (plan, intent) => client.start(plan, intent),

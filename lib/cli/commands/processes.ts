@@ -22,7 +22,6 @@ interface AgentOptions {
 
 interface ControllerOptions {
   readonly create?: true;
-  readonly minReplicas?: number;
   readonly heartbeat?: number;
   readonly notify?: readonly string[];
   readonly archive?: string;
@@ -49,7 +48,6 @@ export function addProcesses(fleet: Command, actions: Actions): void {
     .command('controller')
     .description('drive rollouts, beside any number of other controllers; until Ctrl-C')
     .option('--create', 'make the fleet where there is none: for a first start')
-    .option('--min-replicas <n>', 'replicas that must have a write before a rollout goes forward', integerArgument(0))
     .option('--heartbeat <duration>', 'that of the agents', durationArgument)
     .option('--notify <url>', 'POST each line of the audit trail there; again for more', urls)
     .option('--archive <dir>', 'append the audit trail to files there, each hour')
@@ -99,12 +97,12 @@ function urls(url: string, before: readonly string[] = []): readonly string[] {
 
 async function controller(context: Context, options: ControllerOptions): Promise<number> {
   const { FleetController } = await import('../../fleet/index.js');
-  const { redis, fleet } = addressOf(context.globals, context.io);
+  const { redis, fleet, minReplicas } = addressOf(context.globals, context.io);
   const running = await FleetController.start({
     fleet,
     store: { redis },
     create: options.create === true,
-    ...(options.minReplicas === undefined ? {} : { minReplicas: options.minReplicas }),
+    ...(minReplicas === undefined ? {} : { minReplicas }),
     ...(options.heartbeat === undefined ? {} : { heartbeatIntervalMs: options.heartbeat }),
     ...(options.notify === undefined ? {} : { notify: options.notify }),
     ...(options.archive === undefined ? {} : { archiveDirectory: resolve(options.archive) }),

@@ -53,7 +53,7 @@ function addVerb(rollout: Command, actions: Actions, verb: RolloutVerb, descript
 
 /** Only what belongs to a plan: the other options of the command line are no options of it. */
 function planFlagsOf(options: PlanFlags & IntentOptions & GlobalOptions): PlanFlags {
-  const { output, color, redis, fleet, reason, actor, operation, ...flags } = options;
+  const { output, color, redis, fleet, minReplicas, reason, actor, operation, ...flags } = options;
   return flags;
 }
 
@@ -61,9 +61,9 @@ function planFlagsOf(options: PlanFlags & IntentOptions & GlobalOptions): PlanFl
 function say(printer: Context['printer'], verb: string, done: VerbDone): number {
   if (printer.isJson) printer.json(verbJson(verb, done));
   else {
-    const { rollout, outcome, message, revision, replicated } = done;
+    const { rollout, outcome, message, revision, replicated, replicas } = done;
     printer.text(`${rollout}: ${verb} ${outcome}: ${message}`);
-    printer.text(`revision ${revision}, replicated ${replicated}`);
+    printer.text(`revision ${revision}, replicated ${replicated} of ${replicas}`);
   }
   if (done.outcome === 'pending') return EXIT.TIMEOUT;
   return done.outcome === 'refused' ? EXIT.REFUSED : EXIT.OK;

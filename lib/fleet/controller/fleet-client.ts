@@ -43,6 +43,8 @@ export interface VerbDone {
   readonly revision: number;
   /** How many replicas have it. */
   readonly replicated: number;
+  /** How many were asked for: `minReplicas`, else all that are connected. */
+  readonly replicas: number;
 }
 
 /**
@@ -355,9 +357,11 @@ export class FleetClient {
   private async done(rollout: string, { outcome, message }: Pick<VerbDone, 'outcome' | 'message'>): Promise<VerbDone> {
     const { minReplicas, confirmTimeoutMs } = this.settings;
     const revision = (await this.store.rolloutState(rollout))?.revision ?? 0;
+    // None wanted, none held up for: but the answer is about those that there are, not about what they had a moment ago.
+    const replicas = minReplicas || (await this.store.replicas());
     // After a read of what was written, by whomever: it counts from there.
-    const replicated = await this.store.confirm(minReplicas, confirmTimeoutMs);
-    return { rollout, outcome, message, revision, replicated };
+    const replicated = replicas === 0 ? 0 : await this.store.confirm(replicas, confirmTimeoutMs);
+    return { rollout, outcome, message, revision, replicated, replicas };
   }
 
   private async needReplicas(otherwise: string): Promise<void> {

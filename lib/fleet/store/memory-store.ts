@@ -244,6 +244,10 @@ export class MemoryStore implements FleetStore {
     return this.#call('confirm', (fleet) => fleet.replicas);
   }
 
+  replicas(): Promise<number> {
+    return this.#call('replicas', (fleet) => fleet.replicas);
+  }
+
   health(): Promise<StoreHealth> {
     return this.#call('health', () => ({ kind: 'memory' }));
   }

@@ -5,6 +5,7 @@ import type { GateResult } from '../gates/types.js';
 import { checkFleetName } from '../names.js';
 import type { PendingVerb, RolloutVerb, VerbAnswer } from '../rollout/types.js';
 import type { FleetHost, HostInfo, HostReport, Intent } from '../types.js';
+import { confirm } from './redis/confirm.js';
 import { RedisConnection } from './redis/connection.js';
 import { RedisDocuments } from './redis/documents.js';
 import { RedisHeartbeats } from './redis/heartbeats.js';
@@ -224,12 +225,11 @@ export class RedisStore implements types.FleetStore {
 
   /** The server answers nothing else on this connection meanwhile, for at most `timeoutMs`. */
   confirm(replicas: number, timeoutMs: number): Promise<number> {
-    const ms = Math.max(1, Math.min(timeoutMs, this.#connection.commandTimeoutMs));
-    return this.#connection.call(
-      'confirm',
-      (redis) => redis.wait(replicas, ms),
-      ms + this.#connection.commandTimeoutMs,
-    );
+    return confirm(this.#connection, replicas, timeoutMs);
+  }
+
+  replicas(): Promise<number> {
+    return this.#transfer.replicas();
   }
 
   health(): Promise<types.StoreHealth> {

@@ -292,8 +292,10 @@ export interface FleetStore extends HostStore {
   /** The latest entries of such a trail, oldest first, of those before the id given; '' is the end. `count` is 100 by default. */
   latestAudit(model: string, before?: string, count?: number): Promise<readonly AuditEntry[]>;
 
-  /** Waits until `replicas` replicas have everything that this connection wrote; the answer is how many have. */
+  /** Waits until `replicas` replicas have everything that was written before, by whomever; the answer is how many have. */
   confirm(replicas: number, timeoutMs: number): Promise<number>;
+  /** How many are connected; 0 also where that may not be asked. */
+  replicas(): Promise<number>;
   health(): Promise<StoreHealth>;
   exportAll(): Promise<FleetExport>;
   /** Into an empty store only: ERR_ALREADY_EXISTS-like otherwise (ERR_ROLLOUT_CONFLICT). Makes a new incarnation. */

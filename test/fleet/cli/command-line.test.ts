@@ -148,6 +148,28 @@ describe('aspired fleet', { skip: withoutRedis }, () => {
     await once(agent, 'close');
   });
 
+  it('says how many replicas have it, of those that are wanted or connected', async () => {
+    const why = ['--reason', 'how safe it is'];
+    const replica = await RedisServer.start({ after() {} }, { replicaOf: redis });
+    try {
+      const until = Date.now() + PATIENCE_MS;
+      for (let text = ''; !text.endsWith(', replicated 1 of 1\n'); ) {
+        assert.ok(Date.now() < until, `the replica has it: ${text}`);
+        text = await ok('rollout', 'abort', MODEL, ...why);
+      }
+      assert.equal((await json('rollout', 'abort', MODEL, '--min-replicas', '1', ...why)).replicated, 1);
+      replica.pause();
+      const { replicated, replicas } = await json('rollout', 'abort', MODEL, ...why);
+      assert.deepEqual([replicated, replicas], [0, 1]);
+      const start = ['rollout', 'start', `${MODEL}@2`, ...why];
+      const { code, stderr } = await run(...start, '--min-replicas', '1');
+      assert.deepEqual([code, /^ERR_STORE_UNCONFIRMED: .*nothing was started/.test(stderr)], [69, true], stderr);
+    } finally {
+      replica.resume();
+      await replica.stop();
+    }
+  });
+
   it('says what is wrong with the name of a model', async () => {
     const { code, stderr } = await run('rollout', 'start', 'a:b@1', '--reason', 'typo');
     assert.equal(code, 64);

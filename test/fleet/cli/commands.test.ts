@@ -42,7 +42,7 @@ describe('verbs', () => {
     const fleet = new FakeFleet();
     const { code, stdout } = await cli([...ROLLOUT, 'pause', 'ranker', ...WHY], { fleet });
     assert.equal(code, EXIT.OK);
-    assert.equal(stdout, 'ranker-7: pause applied: it stops\nrevision 58, replicated 1\n');
+    assert.equal(stdout, 'ranker-7: pause applied: it stops\nrevision 58, replicated 1 of 2\n');
     assert.equal(fleet.closed, true);
   });
 
@@ -105,6 +105,7 @@ describe('verbs', () => {
       message: 'it has ended',
       revision: 58,
       replicated: 1,
+      replicas: 2,
     });
   });
 });
@@ -276,6 +277,14 @@ describe('where the fleet is', () => {
     assert.deepEqual(await addressOf(['fleet', 'list', ...given], env), byOption);
     assert.deepEqual(await addressOf(['fleet', ...given, 'rollout', 'get', 'ranker'], env), byOption);
     assert.deepEqual(await addressOf(['fleet', 'list'], env), { redis: 'redis://env:1', fleet: 'env' });
+    const replicas = { ...env, ASPIRED_MIN_REPLICAS: '1' };
+    assert.deepEqual(await addressOf(['fleet', 'list', ...given], replicas), { ...byOption, minReplicas: 1 });
+    assert.deepEqual(await addressOf(['fleet', 'list', ...given, '--min-replicas', '0'], replicas), {
+      ...byOption,
+      minReplicas: 0,
+    });
+    const wrong = await cli(['fleet', 'list'], { env: { ASPIRED_MIN_REPLICAS: 'all' } });
+    assert.deepEqual([wrong.code, wrong.stderr], [64, 'ASPIRED_MIN_REPLICAS is "all". Expected an integer >= 0.\n']);
     assert.deepEqual(await addressOf(['fleet', 'list'], { ASPIRED_REDIS: '' }), {
       redis: 'redis://127.0.0.1:6379',
       fleet: 'default',

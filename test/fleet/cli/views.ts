@@ -124,7 +124,14 @@ export class FakeFleet implements FleetTool {
   readonly asked: Asked[] = [];
   /** The last one is given again and again. An error is thrown. */
   views: (RolloutView | AspiredError)[] = [HALFWAY];
-  done: VerbDone = { rollout: 'ranker-7', outcome: 'applied', message: 'it stops', revision: 58, replicated: 1 };
+  done: VerbDone = {
+    rollout: 'ranker-7',
+    outcome: 'applied',
+    message: 'it stops',
+    revision: 58,
+    replicated: 1,
+    replicas: 2,
+  };
   hostViews: readonly HostView[] = [];
   closed = false;
 

@@ -107,6 +107,7 @@ async function exercise(store: RedisStore, server: RedisServer): Promise<void> {
   await store.heartbeat(fullBeat('a', 'x', 1));
   await store.heartbeat(beat('a', 'x', 2, { models: new Map([['m', null]]) }));
   await store.heartbeat(fullBeat('a', 'x', 3));
+  await store.confirm(0, 1);
   await store.leave('a', 'x');
   await store.setCordoned('a', true, intent());
   for (let i = 0; i < 22; i++) {

@@ -215,6 +215,28 @@ test('a replica reads, and takes no writes', { skip }, async (t) => {
   await assert.rejects(reader.heartbeat(fullBeat('a', 'x', 1)), coded('ERR_STORE_READ_ONLY'));
 });
 
+test('a connection that has only read waits for what others wrote', { skip }, async (t) => {
+  const master = await RedisServer.start(t);
+  const replica = await RedisServer.start(t, { replicaOf: master });
+  const writer = await connect(t, { url: master.url });
+  assert.equal(await writer.replicas(), 1);
+  await withHosts(writer, 'a');
+  assert.equal(await writer.confirm(1, 2000), 1);
+  const reader = await connect(t, { url: master.url });
+  assert.ok(await reader.meta());
+  replica.pause();
+  // It has everything but what confirm() itself writes: without that nobody would ask it.
+  assert.equal(await reader.confirm(1, 100), 0);
+  replica.resume();
+  assert.equal(await reader.confirm(1, 2000), 1);
+  const keys = await master.command('DBSIZE');
+  assert.equal(await reader.confirm(1, 2000), 1);
+  assert.equal(await master.command('DBSIZE'), keys, 'nothing grows');
+  assert.ok(Number(await master.command('PTTL', '{f}:confirm')) > 0);
+  await replica.stop();
+  await until('the replica to be gone', async () => (await writer.replicas()) === 0);
+});
+
 test('a full Redis refuses a whole commit, or none of it', { skip }, async (t) => {
   const server = await RedisServer.start(t);
   const store = await connect(t, { url: server.url });
@@ -225,6 +247,7 @@ test('a full Redis refuses a whole commit, or none of it', { skip }, async (t) =
   const write = { hosts: ['a'], writes: [{ place: 0, cell: { versions: [1] } }] };
   await assert.rejects(store.commit(commit('r', 'm', 0, write)), coded('ERR_STORE_READ_ONLY'));
   await assert.rejects(store.hint('a'), coded('ERR_STORE_READ_ONLY'));
+  for (let times = 0; times < 2; times++) assert.equal(await store.confirm(0, 10), 0, 'a way back is not held up');
   assert.deepEqual([await store.rollout('r'), await store.readDesired('a'), await store.audit('m')], before);
   await server.command('CONFIG', 'SET', 'maxmemory', 0);
   assert.equal((await store.commit(commit('r', 'm', 0, write))).outcome, 'committed');

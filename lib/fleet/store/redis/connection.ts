@@ -101,11 +101,15 @@ export class RedisConnection {
   }
 
   /** Sends the commands, in parts; the answers are in their order. The first error of one is the error of all. */
-  async pipeline(what: string, commands: readonly (readonly string[])[]): Promise<readonly unknown[]> {
+  async pipeline(
+    what: string,
+    commands: readonly (readonly string[])[],
+    ms = this.commandTimeoutMs,
+  ): Promise<readonly unknown[]> {
     const answers: unknown[] = [];
     for (let at = 0; at < commands.length; at += PIPELINE) {
       const part = commands.slice(at, at + PIPELINE).map((command) => [...command]);
-      const replies = await this.call(what, (redis) => redis.pipeline(part).exec());
+      const replies = await this.call(what, (redis) => redis.pipeline(part).exec(), ms);
       for (const [error, reply] of replies ?? []) {
         if (error) throw storeError(what, error);
         answers.push(reply);

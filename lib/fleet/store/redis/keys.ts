@@ -25,6 +25,8 @@ export class Keys {
   readonly active: string;
   /** String, while an import goes on: its operation. */
   readonly importing: string;
+  /** Empty, with a time to live: written so that WAIT has a write to count from. */
+  readonly confirm: string;
   readonly #prefix: string;
 
   constructor(fleet: string) {
@@ -35,6 +37,7 @@ export class Keys {
     this.models = this.#at('models');
     this.active = this.#at('active');
     this.importing = this.#at('importing');
+    this.confirm = this.#at('confirm');
   }
 
   /** Hash: the document. Also the channel of the doorbell: channels have names of their own. */

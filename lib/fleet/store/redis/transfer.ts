@@ -150,6 +150,12 @@ export class RedisTransfer {
     };
   }
 
+  /** How many are connected; 0 where the user may not ask. */
+  async replicas(): Promise<number> {
+    const info = parseInfo(await this.#optional((redis) => redis.info('replication')));
+    return Number(info.connected_slaves ?? 0);
+  }
+
   /** Undefined where the user may not ask. */
   #optional<T>(ask: (redis: Redis) => Promise<T>): Promise<T | undefined> {
     return this.#connection.call('health', ask).catch((error) => {
