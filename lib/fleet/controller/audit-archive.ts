@@ -1,9 +1,10 @@
 // The audit trail on disk: the store keeps what it has room for, a file keeps all.
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Queue, Worker } from 'bullmq';
+import type { Queue } from 'bullmq';
 import type { AuditEntry, FleetStore } from '../store/types.js';
 import { FINITE, type QueueFactory } from './queues.js';
+import { WatchedWorker } from './watched-worker.js';
 
 const EVERY_MS = 3_600_000;
 const CHUNK = 1_000;
@@ -35,7 +36,8 @@ export async function archiveAudit(store: FleetStore, directory: string): Promis
 async function append(file: string, entries: readonly AuditEntry[], torn: boolean): Promise<void> {
   const handle = await open(file, 'a');
   try {
-    await handle.write(`${torn ? '\n' : ''}${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`);
+    // Unlike write(), until all of it is written: a disk that fills up may take a part of it.
+    await handle.writeFile(`${torn ? '\n' : ''}${entries.map((entry) => JSON.stringify(entry)).join('\n')}\n`);
     await handle.sync();
   } finally {
     await handle.close();
@@ -77,7 +79,7 @@ async function readTail(file: string): Promise<string> {
 /** Does it each hour, by whichever controller has a directory. */
 export class AuditArchive {
   private readonly queue: Queue<object>;
-  private readonly worker: Worker<object>;
+  readonly worker: WatchedWorker<object>;
   private scheduledAt = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -87,16 +89,13 @@ export class AuditArchive {
     onError: (error: unknown) => void,
   ) {
     this.queue = factory.queue('archive');
-    this.worker = factory.worker<object>(
-      'archive',
-      async () => {
-        await archiveAudit(store, directory).catch((error) => {
-          onError(error);
-          throw error;
-        });
-      },
-      { concurrency: 1 },
-    );
+    const work = async (): Promise<void> => {
+      await archiveAudit(store, directory).catch((error) => {
+        onError(error);
+        throw error;
+      });
+    };
+    this.worker = new WatchedWorker(this.queue, { factory, name: 'archive', work, options: { concurrency: 1 } });
   }
 
   /** Sees to it that it is scheduled: a scheduler is gone when Redis loses its data. */
@@ -111,6 +110,6 @@ export class AuditArchive {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.factory.closeWorker(this.worker), this.factory.closeQueue(this.queue)]);
+    await Promise.all([this.worker.close(), this.factory.closeQueue(this.queue)]);
   }
 }

@@ -1,10 +1,11 @@
 // Tells others of what rollouts do: one POST per commit and address, from a queue of its own, so that an address that
 // hangs holds up nothing.
 import { createHash } from 'node:crypto';
-import type { Queue, Worker } from 'bullmq';
+import type { Queue } from 'bullmq';
 import type { RolloutStep } from '../rollout/types.js';
 import type { CommitAnswer, RolloutRecord } from '../store/types.js';
 import type { QueueFactory } from './queues.js';
+import { WatchedWorker } from './watched-worker.js';
 
 const TIMEOUT_MS = 10_000;
 const ATTEMPTS = 10;
@@ -35,7 +36,7 @@ interface NotifyJob {
 /** See the top of the file. At most one per commit and address arrives, and none when all controllers die at once. */
 export class Notifier {
   private readonly queue: Queue<NotifyJob>;
-  private readonly worker: Worker<NotifyJob>;
+  readonly worker: WatchedWorker<NotifyJob>;
   private readonly urls: ReadonlyMap<string, string>;
   private readonly ends = new AbortController();
 
@@ -47,7 +48,10 @@ export class Notifier {
   ) {
     this.urls = new Map(urls.map((url) => [targetOf(url), url]));
     this.queue = factory.queue('notify');
-    this.worker = factory.worker<NotifyJob>('notify', ({ data }) => this.post(data), { concurrency: 4 });
+    this.worker = new WatchedWorker(this.queue, {
+      ...{ factory, name: 'notify', work: ({ data }) => this.post(data) },
+      options: { concurrency: 4 },
+    });
   }
 
   /** Must not throw. */
@@ -75,7 +79,7 @@ export class Notifier {
 
   async close(): Promise<void> {
     this.ends.abort();
-    await Promise.all([this.factory.closeWorker(this.worker), this.factory.closeQueue(this.queue)]);
+    await Promise.all([this.worker.close(), this.factory.closeQueue(this.queue)]);
   }
 
   private async post({ target, body }: NotifyJob): Promise<void> {

@@ -1,6 +1,6 @@
 // Rollouts that start at a given time. The plan lies in a queue until then: the one thing of the fleet that is lost when Redis
 // loses its data, and said so.
-import type { Job, Queue, Worker } from 'bullmq';
+import type { Job, Queue } from 'bullmq';
 import { AspiredError } from '../../errors.js';
 import { invalidOption } from '../../options.js';
 import type { RolloutPlanOptions } from '../rollout/types.js';
@@ -15,6 +15,7 @@ import {
   type FleetClientOptions,
 } from './options.js';
 import { QueueFactory } from './queues.js';
+import { WatchedWorker } from './watched-worker.js';
 import { inTime } from './within.js';
 
 /** As a command of the store, by default. */
@@ -119,7 +120,8 @@ export class PlannedStarts {
 
 /** The end of a controller that starts what was planned. */
 export class PlannedStartWorker {
-  private readonly worker: Worker<PlannedJob>;
+  private readonly queue: Queue<PlannedJob>;
+  readonly worker: WatchedWorker<PlannedJob>;
 
   constructor(
     private readonly factory: QueueFactory,
@@ -127,16 +129,15 @@ export class PlannedStartWorker {
     private readonly settings: ControllerSettings,
     private readonly onError: (error: unknown) => void,
   ) {
-    this.worker = factory.worker<PlannedJob>('schedule', (job, token) => this.start(job, token), {
-      concurrency: 1,
-      lockDuration: 5_000,
-      stalledInterval: 2_500,
-      maxStalledCount: 1_000,
+    this.queue = factory.queue('schedule');
+    this.worker = new WatchedWorker(this.queue, {
+      ...{ factory, name: 'schedule', work: (job, token) => this.start(job, token) },
+      options: { concurrency: 1, lockDuration: 5_000, stalledInterval: 2_500, maxStalledCount: 1_000 },
     });
   }
 
-  close(): Promise<void> {
-    return this.factory.closeWorker(this.worker);
+  async close(): Promise<void> {
+    await Promise.all([this.worker.close(), this.factory.closeQueue(this.queue)]);
   }
 
   private async start(job: Job<PlannedJob>, token: string | undefined): Promise<void> {

@@ -1,5 +1,5 @@
 // Everything that goes through BullMQ, of one controller.
-import type { Queue, Worker } from 'bullmq';
+import type { Queue } from 'bullmq';
 import type { RolloutStep } from '../rollout/types.js';
 import type { CommitAnswer, FleetStore, RolloutRecord } from '../store/types.js';
 import { AuditArchive } from './audit-archive.js';
@@ -10,6 +10,7 @@ import type { ControllerSettings } from './options.js';
 import { PlannedStartWorker } from './planned-starts.js';
 import { QueueFactory } from './queues.js';
 import { TickQueue } from './tick-queue.js';
+import { WatchedWorker } from './watched-worker.js';
 import { inTime } from './within.js';
 
 /** How long Redis may take for what supervise() asks, in ms. */
@@ -29,7 +30,7 @@ export async function queueErrands(settings: ControllerSettings, store: FleetSto
 class QueueErrands implements Errands {
   private readonly ticks: TickQueue;
   private readonly gates: Queue<GateErrand>;
-  private readonly gateWorker: Worker<GateErrand>;
+  private readonly gateWorker: WatchedWorker<GateErrand>;
   private readonly notifier: Notifier | undefined;
   private readonly archive: AuditArchive | undefined;
   private readonly planned: PlannedStartWorker;
@@ -46,7 +47,10 @@ class QueueErrands implements Errands {
     const { concurrency, fleet, notify, archiveDirectory } = settings;
     this.ticks = new TickQueue({ factory, tick, concurrency, onError });
     this.gates = factory.queue('gates');
-    this.gateWorker = factory.worker<GateErrand>('gates', ({ data }) => this.askGate(data), { concurrency: 16 });
+    this.gateWorker = new WatchedWorker(this.gates, {
+      ...{ factory, name: 'gates', work: ({ data }) => this.askGate(data) },
+      options: { concurrency: 16 },
+    });
     this.notifier = notify.length > 0 ? new Notifier(factory, fleet, notify, onError) : undefined;
     this.archive =
       archiveDirectory === undefined ? undefined : new AuditArchive(factory, store, archiveDirectory, onError);
@@ -56,7 +60,7 @@ class QueueErrands implements Errands {
   readonly enqueue = (rollout: string): void => this.ticks.add(rollout);
 
   get replacedWorkers(): number {
-    return this.ticks.replaced;
+    return this.watched.reduce((sum, { replaced }) => sum + replaced, 0);
   }
 
   gate(errand: GateErrand): void {
@@ -91,7 +95,7 @@ class QueueErrands implements Errands {
     this.ends.abort();
     await Promise.all([
       this.ticks.close(),
-      this.factory.closeWorker(this.gateWorker),
+      this.gateWorker.close(),
       this.factory.closeQueue(this.gates),
       this.notifier?.close(),
       this.archive?.close(),
@@ -100,8 +104,19 @@ class QueueErrands implements Errands {
     this.factory.close();
   }
 
+  private get watched(): readonly Pick<WatchedWorker<unknown>, 'supervise' | 'replaced'>[] {
+    const { ticks, gateWorker, planned, notifier, archive } = this;
+    return [
+      ticks,
+      gateWorker,
+      planned.worker,
+      ...(notifier ? [notifier.worker] : []),
+      ...(archive ? [archive.worker] : []),
+    ];
+  }
+
   private async look(): Promise<void> {
-    await this.ticks.supervise();
+    await Promise.all(this.watched.map((worker) => worker.supervise()));
     await this.archive?.schedule();
   }
 

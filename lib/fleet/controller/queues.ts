@@ -20,11 +20,13 @@ const MAX_RECONNECT_MS = 1_000;
  * Longer than a worker waits for a job in one command (10 s).
  */
 const SILENCE_MS = 15_000;
+/** The score of a delayed job is the time at which it is due, by so much, and its place among those of the same moment. */
+const DELAYED_SCORE = 0x1000;
 
 /** Makes queues and workers of one fleet. They share a connection; each worker has one more, to wait for jobs on. */
 export class QueueFactory {
   /** The connections that workers wait on. BullMQ makes them itself, and does not end them while Redis is away. */
-  private readonly waiting = new Map<Worker, readonly Redis[]>();
+  private readonly waitingOn = new Map<Worker, readonly Redis[]>();
 
   private constructor(
     private readonly bullmq: BullMq,
@@ -57,8 +59,8 @@ export class QueueFactory {
   /** After all queues and workers. What has no answer is given up. */
   close(): void {
     endForGood(this.redis);
-    for (const connections of this.waiting.values()) for (const connection of connections) endForGood(connection);
-    this.waiting.clear();
+    for (const connections of this.waitingOn.values()) for (const connection of connections) endForGood(connection);
+    this.waitingOn.clear();
   }
 
   queue<T>(name: QueueName): Queue<T> {
@@ -87,7 +89,7 @@ export class QueueFactory {
         ...options,
       } as WorkerOptions);
       worker.on('error', this.tell);
-      this.waiting.set(worker, made);
+      this.waitingOn.set(worker, made);
       return worker as Worker<T>;
     } finally {
       redis.duplicate = duplicate;
@@ -99,8 +101,17 @@ export class QueueFactory {
     // close() waits for jobs too, but for ever while Redis is away, and cannot be told not to any more.
     await within(CLOSE_MS, worker.pause());
     await within(CLOSE_MS, worker.close(true));
-    for (const connection of this.waiting.get(worker) ?? []) endForGood(connection);
-    this.waiting.delete(worker);
+    for (const connection of this.waitingOn.get(worker) ?? []) endForGood(connection);
+    this.waitingOn.delete(worker);
+  }
+
+  /** Jobs that a worker could take now. Also those whose delay is over: it is the workers that notice. */
+  async waiting(queue: Queue): Promise<number> {
+    const [{ wait = 0, prioritized = 0 }, due] = await Promise.all([
+      queue.getJobCounts('wait', 'prioritized'),
+      this.redis.zcount(queue.toKey('delayed'), '-inf', Date.now() * DELAYED_SCORE),
+    ]);
+    return wait + prioritized + due;
   }
 
   /** Closes a queue, also when Redis is away. Never rejects. */

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PlannedStarts } from '#lib/fleet/controller/planned-starts.js';
 import { QueueFactory } from '#lib/fleet/controller/queues.js';
-import { TickQueue } from '#lib/fleet/controller/tick-queue.js';
 import { deadline } from '../../support/deadline.js';
 import { coded } from '../../support/manager.js';
 import { RedisServer, withoutRedis } from '../../support/redis-server.js';
@@ -122,36 +121,6 @@ test('a controller that is killed leaves its rollout to another one', { skip }, 
   await fleet.control();
   await fleet.ends(rollout, 'Promoted', 30_000);
   await fleet.serves(2);
-});
-
-test('a worker that stopped consuming is replaced', { skip }, async (t) => {
-  const server = await RedisServer.start(t);
-  const errors: unknown[] = [];
-  const factory = await QueueFactory.load('watched', server.url, (error) => void errors.push(error));
-  let ticks = 0;
-  const tick = async (): Promise<void> => {
-    ticks++;
-  };
-  const queue = new TickQueue({ factory, tick, concurrency: 1, onError: (error) => void errors.push(error) });
-  t.after(async () => {
-    await queue.close();
-    factory.close();
-  });
-  queue.add('r1');
-  await until(() => ticks === 1, 'a tick');
-  // It runs, by what it says, and takes nothing: as older releases did after an outage.
-  await queue.worker.pause();
-  const stuck = queue.worker;
-  queue.add('r2');
-  await until(async () => {
-    await queue.supervise();
-    return queue.replaced === 1;
-  }, 'the replacement');
-  assert.notEqual(queue.worker, stuck);
-  await until(() => ticks === 2, 'the tick that waited');
-  for (let i = 0; i < 10; i++) await queue.supervise();
-  assert.equal(queue.replaced, 1, 'one that has nothing to do is not replaced');
-  assert.deepEqual(errors, []);
 });
 
 test('a connection of the queues that fell silent is made anew, and the tick is not lost', { skip }, async (t) => {
