@@ -3,10 +3,10 @@ import { HOSTS } from '../fleet.js';
 import { Recorder } from '../history/recorder.js';
 import { Host } from './host.js';
 import { type AgentArguments, type AgentMessage, argumentsOf, listen, ready } from './messages.js';
-import { acceptOldGenerations } from './mutants.js';
+import { mutate } from './mutants.js';
 
 const { name, redis, history, stateDir, hosts: mine, mutant } = argumentsOf<AgentArguments>();
-if (mutant === 'generation') acceptOldGenerations();
+if (mutant) mutate(mutant);
 const recorder = new Recorder(history, name);
 const hosts = new Map(
   mine.map((host) => {

@@ -6,11 +6,10 @@ import { Recorder } from '../history/recorder.js';
 import { Random } from '../seeded/random.js';
 import { CommitSeam } from './controller-seams.js';
 import { argumentsOf, type ControllerArguments, type ControllerMessage, listen, ready } from './messages.js';
-import { withoutCompareAndSet, withoutWitness } from './mutants.js';
+import { mutate } from './mutants.js';
 
 const { name, redis, history, rogue, seed, mutant } = argumentsOf<ControllerArguments>();
-if (mutant === 'cas') withoutCompareAndSet();
-if (mutant === 'witness') withoutWitness();
+if (mutant) mutate(mutant);
 const seam = new CommitSeam(new Recorder(history, name), new Random(seed), rogue);
 seam.install();
 listen<ControllerMessage>((message) => seam.told(message));

@@ -5,7 +5,7 @@ import type { ChaosHost } from '../fleet.js';
 import type { ProbePoint } from '../seeded/schedule.js';
 
 /** The whole system with one safety taken out: a check of the checks. */
-export const MUTANTS = ['cas', 'witness', 'generation'] as const;
+export const MUTANTS = ['cas', 'witness', 'generation', 'answers'] as const;
 export type Mutant = (typeof MUTANTS)[number];
 
 interface Common {
@@ -31,8 +31,11 @@ export interface ControllerArguments extends Common {
 export type AgentMessage = { readonly slow: string; readonly factor: number };
 
 export type ControllerMessage =
-  /** The n-th commit from now is the last: the process ends before it is sent, before or after its answer comes. */
-  | { readonly kill: ProbePoint; readonly commits: number }
+  /**
+   * The n-th commit from now, of a rollout or of any, is the last: the process ends before it is sent, before or after its
+   * answer comes.
+   */
+  | { readonly kill: ProbePoint; readonly commits: number; readonly rollout?: string }
   /** The process stops before its next commit, until somebody lets it go on. */
   | { readonly stop: true }
   /** Share of commits that are sent again from now on. */

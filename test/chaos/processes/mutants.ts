@@ -1,21 +1,42 @@
 // The system with one of its safeties taken out, from outside of it. Each of these throws when it no longer finds what it
-// takes out: a mutant that changes nothing would say that the checkers see nothing.
+// takes out, or has a test that does: a mutant that changes nothing would say that the checkers see nothing.
 import { Documents } from '#lib/fleet/agent/documents.js';
 import { decodeCell } from '#lib/fleet/codec.js';
-import { COMMIT } from '#lib/fleet/store/redis/scripts/index.js';
+import { COMMIT, GATE } from '#lib/fleet/store/redis/scripts/index.js';
+import type { Script } from '#lib/fleet/store/redis/scripts/shared.js';
 import { RedisStore } from '#lib/fleet/store/redis-store.js';
 import type { StoredDocument } from '#lib/fleet/store/types.js';
+import type { Mutant } from './messages.js';
 
-/** Commits do not compare the revision any more: what a stale controller decided is written. */
-export function withoutCompareAndSet(): void {
-  const script = COMMIT as { lua: string };
-  const condition = 'if rev ~= header.expect or active ~= header.id then';
-  if (!script.lua.includes(condition)) throw new Error('The script of commit() compares in another way now.');
-  script.lua = script.lua.replace(condition, 'if false then');
+/** Takes the safety out of this process, for good. */
+export function mutate(mutant: Mutant): void {
+  MUTATIONS[mutant]();
+}
+
+const MUTATIONS: Readonly<Record<Mutant, () => void>> = {
+  cas: withoutCompareAndSet,
+  witness: withoutWitness,
+  generation: acceptOldGenerations,
+  answers: overwriteAnswers,
+};
+
+function edit(script: Script, from: string, to: string): void {
+  if (!script.lua.includes(from)) throw new Error(`The script ${script.name} does not say "${from}" any more.`);
+  (script as { lua: string }).lua = script.lua.replace(from, to);
+}
+
+/** Commits compare neither revision nor generation any more: what a stale controller decided is written. */
+function withoutCompareAndSet(): void {
+  edit(COMMIT, 'if not same or active ~= header.id then', 'if false then');
+}
+
+/** The last answer of a webhook counts, and not the first one. */
+function overwriteAnswers(): void {
+  edit(GATE, "'HSETNX'", "'HSET'");
 }
 
 /** Nobody hears what hosts say of versions that were taken back. */
-export function withoutWitness(): void {
+function withoutWitness(): void {
   const read = RedisStore.prototype.readReports;
   RedisStore.prototype.readReports = async function (...args) {
     const reports = await read.apply(this, args);
@@ -34,7 +55,7 @@ interface DocumentsInside {
 }
 
 /** Agents take what is older than what they have. */
-export function acceptOldGenerations(): void {
+function acceptOldGenerations(): void {
   const inside = Documents.prototype as unknown as DocumentsInside;
   const { pull } = inside;
   if (typeof pull !== 'function') throw new Error('Documents reads in another way now.');
