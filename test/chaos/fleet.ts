@@ -40,6 +40,10 @@ export const CONDUCT = {
   crash: 3,
   /** Takes half a minute's worth of patience: loads, slowly. */
   slow: 4,
+  /** Loads, and then answers each request late. */
+  lateAnswers: 5,
+  /** Answers later and later, as with memory that runs out: no worse than others at first. */
+  leak: 6,
 } as const;
 export type Conduct = keyof typeof CONDUCT;
 
@@ -60,17 +64,37 @@ export function loadMsOf(conduct: Conduct): number {
   return conduct === 'slow' ? 1_200 : conduct === 'crash' ? 400 : 40;
 }
 
+/** What a late answer takes, in ms: far more than a machine under chaos adds to one that takes microseconds. */
+const LATE_MS = 300;
+const LEAKS_AFTER_MS = 800;
+
+/** How long a request takes, in ms, when the version was loaded so long ago. 0: it is answered at once. */
+export function answerMsOf(conduct: Conduct, ageMs: number): number {
+  if (conduct === 'lateAnswers') return LATE_MS;
+  if (conduct !== 'leak') return 0;
+  return Math.min(LATE_MS, Math.max(0, (ageMs - LEAKS_AFTER_MS) / 2));
+}
+
 /** Whether a rollout may make it stable when no operator passes over its gates. */
 export function isPoisoned(version: number): boolean {
   const conduct = conductOf(version);
   return conduct !== 'good' && conduct !== 'slow';
 }
 
+/** What gates compare: a version that is as bad as the one before is no worse. */
+export function isWorse(version: number, from: number): boolean {
+  const harm = HARM[conductOf(version)];
+  return isPoisoned(version) && (harm === undefined || harm !== HARM[conductOf(from)]);
+}
+
+const HARM: Partial<Record<Conduct, string>> = { requestErrors: 'errors', lateAnswers: 'latency', leak: 'latency' };
+
 export const BAKE_MS = 600;
 export const DEADLINE_MS = 30_000;
 export const PROGRESS_DEADLINE_MS = 6_000;
 export const MAX_UNAVAILABLE = 1;
 export const REPLICAS = 1;
+const MAX_LATENCY_INCREASE = 20;
 
 /** The plan of all rollouts, but for the version and a webhook. */
 export function planOf(model: string, version: number, webhook?: string): RolloutPlanOptions {
@@ -80,8 +104,9 @@ export function planOf(model: string, version: number, webhook?: string): Rollou
     waves: [{ hosts: 1 }, { percent: 50 }, { percent: 100 }],
     gates: [
       { kind: 'load' },
-      // Half of the requests fail or none does; the figures of latency are those of a machine under chaos.
-      { kind: 'traffic', minRequests: 20, maxErrorRateIncrease: 0.2, maxLatencyIncrease: 1_000 },
+      // Half of the requests fail or none does. Good versions answer within microseconds, and what a machine under chaos adds
+      // to that it adds to all: late answers are a thousand times slower.
+      { kind: 'traffic', minRequests: 20, maxErrorRateIncrease: 0.2, maxLatencyIncrease: MAX_LATENCY_INCREASE },
       ...(webhook === undefined ? [] : [{ kind: 'webhook', url: webhook, timeoutMs: 1_000 } as const]),
     ],
   };

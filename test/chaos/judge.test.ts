@@ -47,16 +47,17 @@ interface Step {
   readonly phase?: string;
   readonly wave?: number;
   readonly tombstone?: number;
+  readonly answers?: readonly string[];
 }
 
 const commit = (t: number, step: Step): Timed => {
-  const { rollout = 'r', revision, expected = revision - 1, phase = 'Expand', wave = 0, tombstone } = step;
+  const { rollout = 'r', revision, expected = revision - 1, phase = 'Expand', wave = 0, tombstone, answers } = step;
   const end = phase === 'Ended' ? 'Promoted' : undefined;
   return [
     t,
     {
       ...{ e: 'commit', rollout, model: 'm', expected, outcome: 'committed', revision, phase, wave, end, tombstone },
-      ...{ event: phase, message: '', at: t },
+      ...{ event: phase, message: '', at: t, answers },
     },
     'controller',
   ];
@@ -73,6 +74,18 @@ const verb = (t: number, name: string, more: object = {}): Timed => [
     ...{ e: 'verb', rollout: 'r', verb: name, operation: 'op', actor: 'op' },
     ...{ outcome: 'applied', replicated: 1, sent: t - 10, ...more },
   } as Note,
+];
+
+/** A call of the webhook, with the key that its answer names. */
+const asked = (t: number, text: string, more: Partial<Extract<Note, { e: 'call' }>> = {}): Timed[] => {
+  const key = text.replace(/^call \d+ for /, '');
+  return [
+    [t, { e: 'call', key, rollout: 'r', wave: 0, asks: '', sent: t - 1, verdict: 'pass', answer: text, ...more }],
+  ];
+};
+const answer = (t: number, message: string, key = '0-2-0', verdict = 'pass'): Timed => [
+  t,
+  { e: 'gate-result', rollout: 'r', key, result: JSON.stringify({ verdict, message }) },
 ];
 
 type Final = Extract<Note, { e: 'final' }>;
@@ -93,8 +106,9 @@ const GOOD: readonly Timed[] = [
   ...told(50, 'a', 3, [10, 20], 20),
   has(51, 'a', [10, 20], 20),
   commit(60, { revision: 2, phase: 'Bake' }),
-  [70, { e: 'gate-result', rollout: 'r', key: '0-2-0', result: 'pass' }],
-  commit(570, { revision: 3, phase: 'Expand', wave: 1 }),
+  ...asked(62, 'call 1 for r-0-2-0'),
+  answer(70, 'call 1 for r-0-2-0'),
+  commit(570, { revision: 3, phase: 'Expand', wave: 1, answers: ['call 1 for r-0-2-0'] }),
   ...['b', 'c'].flatMap((host) => [...told(580, host, 4, [10, 20], 10), has(590, host, [10, 20], 20)]),
   commit(600, { revision: 4, phase: 'Bake', wave: 1 }),
   commit(1_200, { revision: 5, phase: 'Contract', wave: 1 }),
@@ -245,10 +259,49 @@ test('I9: after lost writes an abort stays one when a host remembers it', () => 
   assert.deepEqual(found('I9', ...resurrected, heard, died), [], 'who knew is dead');
 });
 
+test('I9: what was taken back before an export stays so when it is restored from that', () => {
+  const all = [...boots, started(1), verb(100, 'abort'), ended(120, 'Aborted'), has(300, 'b', [20]), final(900)];
+  assert.equal(found('I9', ...all, [200, { e: 'lost-writes', exported: 150 }]).length, 1);
+  assert.deepEqual(found('I9', ...all, [200, { e: 'lost-writes', exported: 110 }]), [], 'not in the export');
+  assert.deepEqual(found('I9', ...all, [200, { e: 'lost-writes' }]), [], 'nothing to restore from but hosts');
+});
+
 test('I10: two answers to one question', () => {
-  const answer = (t: number, result: string): Timed => [t, { e: 'gate-result', rollout: 'r', key: '0-0-0', result }];
-  assert.deepEqual(found('I10', answer(1, 'pass'), answer(2, 'pass')), []);
-  assert.match(found('I10', answer(1, 'pass'), answer(2, 'fail')).join(), /pass became fail/);
+  const [one, two] = ['call 1 for r-0-2-0', 'call 2 for r-0-2-0'];
+  const both = [...asked(1, one), ...asked(2, two)];
+  assert.deepEqual(found('I10', ...both, answer(3, one), answer(4, one)), [], 'asked twice with one key');
+  assert.match(found('I10', ...both, answer(3, one), answer(4, two)).join(), /call 1 for r-0-2-0 became call 2/);
+  const used = (t: number, text: string): Timed => commit(t, { revision: t, answers: [text] });
+  assert.match(
+    found('I10', ...both, answer(3, one), used(4, two)).join(),
+    /became call 2/,
+    'a controller goes by another',
+  );
+  assert.match(found('I10', ...both, used(3, one), used(4, two)).join(), /became call 2/);
+  const lost: Timed = [4, { e: 'lost-writes' }];
+  assert.deepEqual(found('I10', ...both, answer(3, one), lost, answer(5, two)), [], 'the first one was lost');
+});
+
+test('I10: an answer that was not given, or to somebody else', () => {
+  const one = 'call 1 for r-0-2-0';
+  assert.match(found('I10', answer(3, one)).join(), /was never answered so/);
+  assert.match(found('I10', ...asked(1, one, { verdict: undefined }), answer(3, one)).join(), /never answered so/);
+  assert.match(found('I10', ...asked(1, one, { rollout: 's' }), answer(3, one)).join(), /never answered so/);
+  assert.match(found('I10', ...asked(1, one), answer(3, one, '1-2-0')).join(), /for r-1-2-0, which was never/);
+  assert.deepEqual(found('I10', answer(3, 'ERR_GATE_UNREACHABLE: nobody', '0-2-0', 'insufficient-data')), []);
+});
+
+test('I10: another key for the same question, and one for two', () => {
+  const first = asked(1, 'call 1 for r-0-2-0');
+  const again = asked(5, 'call 2 for r-0-2-0-1');
+  assert.match(found('I10', ...first, ...again).join(), /r-0-2-0-1 asks again what r-0-2-0 has asked/);
+  const nobody = answer(3, 'ERR_GATE_UNREACHABLE: nobody', '0-2-0', 'insufficient-data');
+  assert.deepEqual(found('I10', ...first, nobody, ...again), [], 'there was no verdict');
+  assert.deepEqual(found('I10', ...first, verb(4, 'retry', { sent: 3 }), ...again), [], 'an operator wants it');
+  assert.equal(found('I10', ...first, verb(7, 'retry', { sent: 6 }), ...again).length, 1, 'later');
+  assert.deepEqual(found('I10', ...first, [3, { e: 'lost-writes' }], ...again), [], 'the store does not know it');
+  assert.deepEqual(found('I10', ...first, ...asked(5, 'call 2 for r-1-2-0', { wave: 1 })), [], 'of the next wave');
+  assert.match(found('I10', ...first, ...asked(5, 'call 2 for r-0-2-0', { wave: 1 })).join(), /is two questions/);
 });
 
 test('I11: a host that does not have what it is to have, or is down', () => {
@@ -261,6 +314,11 @@ test('I11: a host that does not have what it is to have, or is down', () => {
   assert.match(found('I11', ...all, final(100)).join(), /is told nothing/);
   assert.match(found('I11', ...all, [50, { e: 'down', host: 'a', why: '' }], wants(3, [10])).join(), /a is down/);
   assert.match(found('I11', ...all).join(), /did not come to its end/);
+  const left = final(100, {
+    desired: [{ host: 'a', model: 'm', generation: 3, versions: [10], primary: 10 }],
+    models: [{ name: 'm', stable: 20, tombstones: [] }],
+  });
+  assert.match(found('I11', ...all, left).join(), /is to have \{10\} primary 10 of m in the end, and 20 is stable/);
 });
 
 test('I12: a bake that is too short, by the clock of the store and by what hosts did', () => {
@@ -286,5 +344,12 @@ test('gates: a poisoned version that becomes stable by itself', () => {
   const poisoned = started(1, 'r', 21);
   assert.match(found('gates', poisoned, ended(5, 'Promoted')).join(), /poisoned version 21/);
   assert.deepEqual(found('gates', poisoned, ended(5, 'RolledBack')), []);
+  for (const harm of [20, 21, 22, 23, 24, 25, 26]) {
+    const expected = harm === 20 || harm === 24 ? 0 : 1;
+    assert.equal(found('gates', started(1, 'r', harm), ended(5, 'Promoted')).length, expected, `version ${harm}`);
+  }
+  const noWorse = { ...(started(1, 'r', 26)[1] as Extract<Note, { e: 'started' }>), from: 15 };
+  assert.deepEqual(found('gates', [1, noWorse], ended(5, 'Promoted')), [], 'compared with one that is as late');
+  assert.equal(found('gates', [1, { ...noWorse, from: 12 }], ended(5, 'Promoted')).length, 1);
   assert.deepEqual(found('gates', poisoned, verb(3, 'promote-full'), ended(5, 'FastPromoted')), []);
 });

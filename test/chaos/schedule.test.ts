@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { conductOf, isPoisoned, versionOf } from './fleet.js';
+import { answerMsOf, CONDUCT, conductOf, isPoisoned, versionOf } from './fleet.js';
 import { Recorder, readEvents } from './history/recorder.js';
 import { parseOptions } from './options.js';
-import { FAULT_KINDS, ROUND, scheduleOf } from './seeded/schedule.js';
+import { FAULT_KINDS, type Fault, ROUND, scheduleOf } from './seeded/schedule.js';
 
 test('a seed gives the same schedule, another one another', () => {
   assert.deepEqual(scheduleOf(7), scheduleOf(7));
@@ -19,6 +19,30 @@ test('each round of seeds has every kind of fault', () => {
     const kinds = new Set(seeds.flatMap((seed) => scheduleOf(seed).faults.map(({ kind }) => kind)));
     assert.deepEqual([...kinds].sort(), [...FAULT_KINDS].sort(), `seeds from ${first}`);
   }
+});
+
+test('each kind of fault comes in all of its variants, and Redis is away for long now and then', () => {
+  const faults = Array.from({ length: 200 }, (_, seed) => scheduleOf(seed + 1).faults).flat();
+  const seen = (matches: (fault: Fault) => boolean): number => faults.filter(matches).length;
+  for (const exported of [true, false]) {
+    for (const aborted of [true, false]) {
+      assert.ok(seen((fault) => fault.kind === 'F11' && fault.exported === exported && fault.aborted === aborted) > 0);
+    }
+  }
+  for (const variant of [true, false]) assert.ok(seen(({ kind, variant: is }) => kind === 'F17' && is === variant) > 0);
+  for (const conduct of Object.keys(CONDUCT)) {
+    if (conduct !== 'good') assert.ok(seen((fault) => fault.kind === 'F7' && fault.conduct === conduct) > 0, conduct);
+  }
+  const away = seen(({ kind }) => kind === 'F8');
+  const long = seen(({ kind, forMs }) => kind === 'F8' && forMs > 5_000);
+  assert.ok(long > away / 10 && long < away / 2, `${long} of ${away}`);
+});
+
+test('what is late: at once, or after a while', () => {
+  assert.equal(answerMsOf('good', 10_000), 0);
+  assert.equal(answerMsOf('lateAnswers', 0), answerMsOf('leak', 10_000));
+  assert.equal(answerMsOf('leak', 500), 0);
+  assert.ok(answerMsOf('leak', 1_000) < answerMsOf('leak', 1_200));
 });
 
 test('the number of a version says what it does', () => {

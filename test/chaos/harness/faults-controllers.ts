@@ -10,6 +10,8 @@ import { within } from './waits.js';
 const PROBE_MS = 3_000;
 /** How long is waited for a rollout, or a phase of one. */
 const PHASE_MS = 3_000;
+/** The lock of a job, and the time until somebody looks for locks that are gone. */
+const STALLED_MS = 9_000;
 const QUEUES = ['ticks', 'gates'] as const;
 
 /** One that runs, and that nothing is being done to. */
@@ -89,11 +91,47 @@ const twice: Inject = (scene, { forMs }, say) =>
     for (const child of controllers) child.tell({ resend: 0 });
   });
 
-const jobsLost: Inject = (scene, _fault, say) =>
+const jobsLost: Inject = (scene, { variant }, say) =>
   scene.server.take(async () => {
+    const rollout = variant ? await scene.operator.inPhase(undefined, PHASE_MS) : undefined;
+    if (rollout) return stalledTwice(scene, rollout.id, say);
     say('queues obliterated');
     await withQueues(scene, (queue) => queue.obliterate({ force: true }));
   });
+
+/** Whoever has the job of a rollout ends in the middle of it, and so does the next one. */
+async function stalledTwice(scene: Scene, rollout: string, say: (detail: string) => void): Promise<void> {
+  const { world } = scene;
+  say(`controllers end before the next commit of ${rollout}, and so do the next ones: its job is stalled twice`);
+  for (const ms of [PROBE_MS, STALLED_MS]) {
+    const children = [...world.controllers.values()];
+    for (const child of children) {
+      child.mayEnd();
+      child.tell({ kill: 'before', commits: 1, rollout });
+    }
+    await within(ms, () => children.some((child) => child.hasEnded));
+    // The others would take up what is stalled, and go on.
+    await Promise.all(children.map((child) => child.kill()));
+    await Promise.all([world.startController(), world.startController()]);
+  }
+  let times = 0;
+  await within(STALLED_MS, async () => {
+    times = await mostStalls(scene);
+    return times >= 2;
+  });
+  world.recorder.note({ e: 'probe', point: `stalled ${times} times`, rollout });
+}
+
+/** How often the job was stalled that was so most often, by the events of the queue. */
+async function mostStalls({ world }: Scene): Promise<number> {
+  const events = await world.redis.main.command('XRANGE', `{${FLEET}}:ticks:events`, '-', '+');
+  const times = new Map<string, number>();
+  for (const [, fields] of events as [string, string[]][]) {
+    const job = fields[fields.indexOf('jobId') + 1] ?? '';
+    if (fields.includes('stalled')) times.set(job, (times.get(job) ?? 0) + 1);
+  }
+  return Math.max(0, ...times.values());
+}
 
 const verbs: Inject = async ({ operator }, { phase, variant }, say) => {
   const rollout = (await operator.inPhase(phase, PHASE_MS)) ?? (await operator.inPhase(undefined, PHASE_MS));

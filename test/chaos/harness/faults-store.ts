@@ -1,8 +1,10 @@
 // Faults of the servers and of what lies in them.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AspiredError } from 'aspired';
+import type { FleetExport } from '#lib/fleet/store/types.js';
 import { FLEET, HOSTS } from '../fleet.js';
 import { monotonicMs } from '../history/recorder.js';
+import type { Fault } from '../seeded/schedule.js';
 import type { Inject, Scene } from './faults.js';
 import { within } from './waits.js';
 import type { World } from './world.js';
@@ -61,26 +63,51 @@ const olderSnapshot: Inject = (scene, { forMs }, say) =>
     await world.redis.restoreSnapshot(() => world.recorder.note({ e: 'lost-writes', since }));
   });
 
-const emptied: Inject = ({ server, world, operator }, { forMs, variant }, say) =>
-  server.take(async () => {
-    say(`FLUSHALL, restored from the hosts${variant ? '; no rollout after it' : ''}`);
+const emptied: Inject = (scene, fault, say) =>
+  scene.server.take(async () => {
+    const { world, operator } = scene;
+    const { forMs, variant, exported } = fault;
+    const save = exported ? await exportOf(scene, fault) : undefined;
+    say(`FLUSHALL, restored from ${save?.what ?? 'the hosts'}${variant ? '; no rollout after it' : ''}`);
     // The next rollout would hide what the restoring left undone.
     if (variant) operator.stop();
     await world.redis.main.command('FLUSHALL');
-    world.recorder.note({ e: 'lost-writes' });
+    world.recorder.note({ e: 'lost-writes', exported: save?.at });
     await sleep(forMs);
     const intent = { actor: 'chaos', reason: 'the store was emptied', operation: 'restore' };
     const restored = await within(RESTORE_MS, async () => {
       try {
-        await world.client.restoreFromHosts(intent, { hosts: HOSTS.length, quiet: 3_000 });
+        if (save) await world.client.restore(JSON.parse(save.text) as FleetExport, intent);
+        else await world.client.restoreFromHosts(intent, { hosts: HOSTS.length, quiet: 3_000 });
       } catch (error) {
         // The answer of the attempt before was lost, and it was carried out.
         if (!(error instanceof AspiredError && error.code === 'ERR_ROLLOUT_CONFLICT')) throw error;
       }
       return true;
     });
-    if (!restored) throw new Error('The store could not be restored from the hosts.');
+    if (!restored) throw new Error(`The store could not be restored from ${save?.what ?? 'the hosts'}.`);
   });
+
+interface Save {
+  readonly at: number;
+  /** As it lies in a file. */
+  readonly text: string;
+  readonly what: string;
+}
+
+/** An export, and what happens to the fleet after it: a rollout goes on, or is aborted. */
+async function exportOf({ world, operator }: Scene, { phase, forMs, aborted }: Fault): Promise<Save> {
+  const rollout = (await operator.inPhase(phase, ROLLOUT_MS)) ?? (await operator.inPhase(undefined, ROLLOUT_MS));
+  const at = monotonicMs();
+  const text = JSON.stringify(await world.client.exportAll());
+  let then = rollout ? `${rollout.id} was in ${rollout.phase}` : 'no rollout was active';
+  if (rollout && aborted) {
+    await operator.verb(rollout.id, 'abort');
+    const hosts = await heard(world, rollout.model, rollout.version);
+    then += `, and aborted since, as ${hosts.length} hosts have heard`;
+  } else await sleep(forMs);
+  return { at, text, what: `an export of ${Math.round(monotonicMs() - at)} ms ago; ${then}` };
+}
 
 type Document = Readonly<Record<string, string>>;
 

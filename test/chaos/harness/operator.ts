@@ -58,6 +58,11 @@ export class Operator {
     this.#poison.push(conduct);
   }
 
+  /** Whether a version is to be rolled out that was poisoned, and was not yet. */
+  get hasPoison(): boolean {
+    return this.#poison.length > 0 && !this.#stopped;
+  }
+
   /** An active rollout that is in the phase, or in any; undefined: none within the time. */
   async inPhase(phase: string | undefined, ms: number): Promise<Rolling | undefined> {
     let found: Rolling | undefined;

@@ -24,6 +24,8 @@ import { Turn, within } from './waits.js';
 import { Webhook } from './webhook.js';
 import { World } from './world.js';
 
+/** How long is waited for the rollouts that come before a poisoned one, ms. */
+const POISON_MS = 15_000;
 /** Rollouts go on for as long after the last fault has begun, at least, ms. */
 const TAIL_MS = 1_000;
 /** After the end of the last rollout: two heartbeats, the load of a version, and what a busy machine adds, ms. */
@@ -77,6 +79,8 @@ async function disturb(world: World, schedule: Schedule): Promise<void> {
     rolling.catch(() => {}); // awaited below
     const hosts = new Map(HOSTS.map(({ id }) => [id, new Turn()]));
     await injectAll({ world, operator, server: new Turn(), hosts }, schedule);
+    // A version that is never rolled out does no harm.
+    await within(POISON_MS, () => !operator.hasPoison);
     await sleep(TAIL_MS);
     operator.stop();
     world.recorder.note({ e: 'quiet' });

@@ -67,6 +67,8 @@ export type ControllerEvent =
       /** Of the audit, and why it does not go on: for whoever looks for a reason. */
       readonly message: string;
       readonly hold?: string | undefined;
+      /** The answers of webhooks that count from here on, by their messages. */
+      readonly answers?: readonly string[] | undefined;
       /** The store's clock. */
       readonly at: number;
     }
@@ -100,8 +102,11 @@ export type HarnessEvent =
   | { readonly e: 'fault-over'; readonly kind: FaultKind; readonly n: number }
   /** A host lost its process: by the test, or by a version that takes its host down. */
   | { readonly e: 'down'; readonly host: string; readonly why: string }
-  /** The data of the store went back to what it was at `since`; nothing was left of it without. */
-  | { readonly e: 'lost-writes'; readonly since?: number | undefined }
+  /**
+   * The data of the store went back to what it was at `since`; nothing was left of it without. `exported`: what was taken back
+   * until then was in an export, and is restored.
+   */
+  | { readonly e: 'lost-writes'; readonly since?: number | undefined; readonly exported?: number | undefined }
   | {
       readonly e: 'started';
       readonly rollout: string;
@@ -125,8 +130,22 @@ export type HarnessEvent =
     }
   | { readonly e: 'ended'; readonly rollout: string; readonly outcome: string }
   | { readonly e: 'gate-result'; readonly rollout: string; readonly key: string; readonly result: string }
-  /** A webhook was called. */
-  | { readonly e: 'call'; readonly key: string; readonly verdict: string }
+  /** The webhook was called, and answered. */
+  | {
+      readonly e: 'call';
+      /** The idempotency key. */
+      readonly key: string;
+      readonly rollout: string;
+      readonly wave: number;
+      /** The rest of the question. */
+      readonly asks: string;
+      /** When the question came; `t` is just before the answer. */
+      readonly sent: number;
+      /** Undefined: it answered with an error. */
+      readonly verdict?: 'pass' | 'fail' | undefined;
+      /** The message of the answer: no other call has the same. */
+      readonly answer: string;
+    }
   /** No faults from here on. */
   | { readonly e: 'quiet' }
   /** The fleet had time enough; what the store says now. */

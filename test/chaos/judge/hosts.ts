@@ -149,7 +149,7 @@ export const requests: Checker = (history) => {
   return found;
 };
 
-/** I11: in the end every host has what it is to have. */
+/** I11: in the end every host has what it is to have, and is to have what is stable: no rollout is left. */
 export const convergence: Checker = (history) => {
   const final = eventsOf(history, 'final').at(-1);
   if (!final) return [{ invariant: 'I11', t: 0, message: 'The run did not come to its end' }];
@@ -161,6 +161,11 @@ export const convergence: Checker = (history) => {
     );
     if (!isUp(history.events, host)) say(`${host} is down, after ${boots.length} starts`);
     else for (const model of models) checkEnd(history.events, final, host, model, say);
+  }
+  for (const { host, model, versions, primary } of final.desired) {
+    const stable = final.models.find(({ name }) => name === model)?.stable;
+    if (stable === undefined || (primary === stable && versions.length === 1)) continue;
+    say(`${host} is to have ${list(versions)} primary ${primary} of ${model} in the end, and ${stable} is stable`);
   }
   return found;
 };

@@ -1,9 +1,10 @@
 // All that must hold of a run. Each checker is a pure function of the history.
 import type { History, Violation } from '../history/events.js';
+import { calls } from './calls.js';
 import { availability, convergence, generations, memory, requests, unloads } from './hosts.js';
 import { bakes, endings, gates, oneActive, tombstones } from './rollouts.js';
 import type { Checker } from './timeline.js';
-import { audit, calls, verbs } from './trail.js';
+import { audit, verbs } from './trail.js';
 
 /** The invariants of the failure catalogue. */
 export const INVARIANTS = {
@@ -19,7 +20,7 @@ export const INVARIANTS = {
   I7: { says: 'no version goes without a newer document that says so', check: unloads },
   I8: { says: 'what is loaded and loading fits into the memory of the host', check: memory },
   I9: { says: 'an acknowledged verb is not lost', check: verbs },
-  I10: { says: 'one answer of a webhook counts', check: calls },
+  I10: { says: 'a question has one key, and one answer that counts, which was given', check: calls },
   I11: { says: 'in the end hosts have what they are to have', check: convergence },
   I12: { says: 'no bake is too short', check: bakes },
   requests: { says: 'no host refuses a request for what it has', check: requests },

@@ -1,5 +1,5 @@
 // I1, I3, I4, I12, and what gates are for: rollouts, by what controllers and hosts wrote down.
-import { isPoisoned } from '../fleet.js';
+import { isWorse } from '../fleet.js';
 import { type EventOf, eventsOf, type History, type Violation } from '../history/events.js';
 import { type Checker, commitsBy, disturbances, epochOf, hurried, uncovered } from './timeline.js';
 
@@ -162,8 +162,9 @@ export const gates: Checker = (history) => {
   const skipped = hurried(history);
   const started = new Map(eventsOf(history, 'started').map((event) => [event.rollout, event]));
   return eventsOf(history, 'ended').flatMap(({ rollout, outcome, t }): Violation[] => {
-    const version = started.get(rollout)?.version ?? 0;
-    if (!outcome.endsWith('Promoted') || !isPoisoned(version) || skipped.has(rollout)) return [];
+    const { version = 0, from = 0 } = started.get(rollout) ?? {};
+    // An operator, or a store that is restored from hosts that have it, can have made another one like it stable.
+    if (!outcome.endsWith('Promoted') || !isWorse(version, from) || skipped.has(rollout)) return [];
     return [{ invariant: 'gates', t, message: `${rollout} made the poisoned version ${version} stable` }];
   });
 };

@@ -1,4 +1,4 @@
-// I5, I9, I10: what was acknowledged, against the audit trail.
+// I5, I9: what was acknowledged, against the audit trail.
 import { type AuditLine, type EventOf, eventsOf, type History, type Violation } from '../history/events.js';
 import { type Checker, commitsBy, epochOf, grouped, isUp, last } from './timeline.js';
 
@@ -102,7 +102,7 @@ export const verbs: Checker = (history) => {
 
 function undoneAbort(history: History, { sent, rollout }: EventOf<'verb'>, lost: boolean): Violation[] {
   const started = eventsOf(history, 'started').find((event) => event.rollout === rollout);
-  if (!started || (lost && !isWitnessed(history, started, sent))) return [];
+  if (!started || (lost && !isKept(history, rollout) && !isWitnessed(history, started, sent))) return [];
   const { model, version } = started;
   const found: Violation[] = [];
   const end = last(eventsOf(history, 'ended'), (event) => event.rollout === rollout);
@@ -122,6 +122,13 @@ function undoneAbort(history: History, { sent, rollout }: EventOf<'verb'>, lost:
   return found;
 }
 
+/** Whether the rollout had ended before each export that a store was restored from: what it took back is in there. */
+function isKept(history: History, rollout: string): boolean {
+  const over = eventsOf(history, 'ended').find((ended) => ended.rollout === rollout)?.t ?? Number.POSITIVE_INFINITY;
+  const losses = eventsOf(history, 'lost-writes').filter(({ t }) => t >= over);
+  return losses.length > 0 && losses.every(({ exported = Number.NEGATIVE_INFINITY }) => exported >= over);
+}
+
 /** Whether, when writes were lost, a host that lives knew that the version had been taken back. */
 function isWitnessed({ events }: History, { model, version }: EventOf<'started'>, since: number): boolean {
   const loss = events.find((event) => event.e === 'lost-writes' && event.t >= since);
@@ -137,16 +144,3 @@ function isWitnessed({ events }: History, { model, version }: EventOf<'started'>
     isUp(before, host) && !events.some((event) => event.e === 'down' && event.host === host && event.t >= loss.t);
   return [...knows].some(([host, knowing]) => knowing && isSteady(host));
 }
-
-/** I10: of each question to the outside one answer counts, once and for all. */
-export const calls: Checker = (history) => {
-  const epoch = epochOf(history);
-  const results = grouped(eventsOf(history, 'gate-result'), ({ rollout, key, t }) => `${epoch(t)} ${rollout} ${key}`);
-  return [...results.values()].flatMap((answers): Violation[] => {
-    const [first, ...rest] = answers;
-    const other = rest.find(({ result }) => result !== first?.result);
-    if (!first || !other) return [];
-    const message = `${first.rollout} ${first.key}: ${first.result} became ${other.result}`;
-    return [{ invariant: 'I10', t: other.t, message }];
-  });
-};

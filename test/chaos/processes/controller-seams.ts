@@ -40,8 +40,9 @@ export class CommitSeam {
 
   async #commit(change: Commit, send: (change: Commit) => Promise<CommitAnswer>): Promise<CommitAnswer> {
     const { recorder, random } = this;
-    const probe = this.#probe && this.#probe.commits <= 1 ? this.#probe : undefined;
-    if (this.#probe) this.#probe = { ...this.#probe, commits: this.#probe.commits - 1 };
+    const meant = this.#probe && (this.#probe.rollout ?? change.rollout) === change.rollout ? this.#probe : undefined;
+    const probe = meant && meant.commits <= 1 ? meant : undefined;
+    if (meant) this.#probe = { ...meant, commits: meant.commits - 1 };
     if (this.isRogue && random.chance(LATE_SHARE)) await sleep(random.between(...LATE_MS));
     if (this.#stop) {
       this.#stop = false;
@@ -70,6 +71,7 @@ export class CommitSeam {
       ...{ phase: state.phase, wave: state.wave, end: state.outcome },
       ...{ tombstone: modelChange?.tombstone, event: audit.event },
       ...{ message: audit.message, hold: state.hold && `${state.hold.code}: ${state.hold.message}` },
+      answers: answersOf(change),
     });
   }
 
@@ -83,4 +85,11 @@ export class CommitSeam {
     this.recorder.note({ e: 'probe', point: kill, rollout });
     process.kill(process.pid, 'SIGKILL');
   }
+}
+
+/** What webhooks answered, as the rollout has it from this commit on. */
+function answersOf({ state }: Commit): string[] | undefined {
+  const messages = Object.values(state.verdicts ?? {}).map(({ message }) => message);
+  const answers = messages.filter((message) => message.startsWith('call '));
+  return answers.length > 0 ? answers : undefined;
 }

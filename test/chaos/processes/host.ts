@@ -3,7 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AspiredVersionsManager, type Loader, type ServableId, type Transition } from 'aspired';
 import { FleetAgent } from '#lib/fleet/agent/fleet-agent.js';
 import type { DesiredCell } from '#lib/fleet/types.js';
-import { type ChaosHost, conductOf, FLEET, HEARTBEAT_MS, LEASE_MS, loadMsOf, MODELS, VERSION_BYTES } from '../fleet.js';
+import {
+  answerMsOf,
+  type ChaosHost,
+  conductOf,
+  FLEET,
+  HEARTBEAT_MS,
+  LEASE_MS,
+  loadMsOf,
+  MODELS,
+  VERSION_BYTES,
+} from '../fleet.js';
 import type { Recorder } from '../history/recorder.js';
 
 /** Between two bursts of requests for each model, in ms. */
@@ -35,6 +45,14 @@ export interface HostOptions {
   /** A version may take the process down. */
   readonly mayCrash: boolean;
 }
+
+interface LoadedVersion extends ServableId {
+  /** When it was loaded, by performance.now(). */
+  readonly since: number;
+}
+
+/** Waits for a late answer. */
+type Late = (ms: number) => Promise<void>;
 
 interface Sum {
   answered: number;
@@ -130,14 +148,20 @@ export class Host {
     this.#look();
     for (const model of this.#available.keys()) {
       const sum = this.#sumOf(model);
-      for (let request = 0; request < BURST; request++) this.#request(model, sum);
+      // One timer for all of a burst.
+      let pause: Promise<void> | undefined;
+      const late = (ms: number): Promise<void> => (pause ??= sleep(ms));
+      for (let request = 0; request < BURST; request++) this.#request(model, sum, late);
     }
   }
 
-  #request(model: string, sum: Sum): void {
-    const answered = this.#manager.withServable<ServableId, void>(model, (servable) => {
-      if (conductOf(servable.version) === 'requestErrors' && this.#requests++ % 10 < 6) throw new Error('wrong');
+  #request(model: string, sum: Sum, late: Late): void {
+    const answered = this.#manager.withServable<LoadedVersion, void>(model, ({ version, since }) => {
+      const conduct = conductOf(version);
+      if (conduct === 'requestErrors' && this.#requests++ % 10 < 6) throw new Error('wrong');
       sum.answered++;
+      const ms = answerMsOf(conduct, performance.now() - since);
+      return ms === 0 ? undefined : late(ms);
     });
     answered.catch((error: Error) => {
       if (error.message === 'wrong') sum.failed++;
@@ -157,7 +181,7 @@ export class Host {
     this.#sums.clear();
   }
 
-  #loader(id: ServableId): Loader<ServableId> {
+  #loader(id: ServableId): Loader<LoadedVersion> {
     const { recorder, host, mayCrash } = this.options;
     const conduct = conductOf(id.version);
     const note = (e: 'loading' | 'loaded' | 'failed' | 'unloaded'): void => {
@@ -176,7 +200,7 @@ export class Host {
           throw error;
         }
         note('loaded');
-        return id;
+        return { ...id, since: performance.now() };
       },
       unload: () => note('unloaded'),
     };

@@ -14,9 +14,9 @@ export const FAULTS = {
   F8: 'Redis, or its replica, stops for a while',
   F9: 'Redis is killed, and has its append-only file',
   F10: 'Redis is killed, and comes back with an older snapshot, after a rollout was aborted',
-  F11: 'the store is emptied, and restored from the hosts',
+  F11: 'the store is emptied, and restored from the hosts, or from an export',
   F16: 'jobs are added twice, commands are sent again',
-  F17: 'all jobs are lost',
+  F17: 'all jobs are lost, or jobs are stalled twice',
   F18: 'old documents are written back into the store',
   F19: 'verbs are given twice, and a rollout is aborted in some phase',
 } as const;
@@ -38,12 +38,19 @@ export interface Fault {
   readonly point: ProbePoint;
   /** F1: after so many more commits. */
   readonly commits: number;
-  /** F4, F19: when a rollout is there. */
+  /** F4, F11, F19: when a rollout is there. */
   readonly phase: string;
   /** F7. */
   readonly conduct: Conduct;
-  /** F8: the replica; F18: all documents, not that of one host; F11: no rollout after it; F19: after a promote of all waves. */
+  /**
+   * F8: the replica; F11: no rollout after it; F17: stalled twice; F18: all documents, not that of one host; F19: after a
+   * promote of all waves.
+   */
   readonly variant: boolean;
+  /** F11: restored from an export, and not from the hosts. */
+  readonly exported: boolean;
+  /** F11: after the export the rollout is aborted. */
+  readonly aborted: boolean;
 }
 
 export interface Schedule {
@@ -58,6 +65,7 @@ export interface Schedule {
 /** So many consecutive seeds, from a multiple of it on plus one, have every kind of fault. */
 export const ROUND = 4;
 
+const LONG_AWAY = 0.25;
 const PHASES = ['Prefetch', 'Expand', 'WaitReady', 'Flip', 'Bake', 'Contract'] as const;
 const POISON = (Object.keys(CONDUCT) as Conduct[]).filter((conduct) => conduct !== 'good');
 /** Faults of Redis exclude each other; these take long, so each has a seed of a round to itself. */
@@ -89,17 +97,19 @@ function faultOf(kind: FaultKind, atMs: number, random: Random): Fault {
   const alone = HOSTS.filter((host) => host.alone);
   return {
     ...{ kind, atMs },
-    forMs: random.between(...durationOf(kind)),
+    forMs: random.between(...durationOf(kind, random)),
     host: random.pick(kind === 'F6' ? HOSTS : alone).id,
     point: random.pick(['before', 'within', 'after'] as const),
     commits: random.between(1, 3),
     phase: random.pick(PHASES),
     conduct: random.pick(POISON),
     variant: random.chance(0.5),
+    exported: random.chance(0.5),
+    aborted: random.chance(0.5),
   };
 }
 
-function durationOf(kind: FaultKind): [number, number] {
+function durationOf(kind: FaultKind, random: Random): [number, number] {
   switch (kind) {
     case 'F2':
       return [6_000, 7_000]; // the lock of a job is 5 s
@@ -110,7 +120,8 @@ function durationOf(kind: FaultKind): [number, number] {
     case 'F6':
       return [2_000, 4_000];
     case 'F8':
-      return [700, 4_000];
+      // Now and then for longer than leases, locks of jobs, and what waits for an answer.
+      return random.chance(LONG_AWAY) ? [6_000, 18_000] : [700, 4_000];
     case 'F18':
       return [1_000, 3_000];
     default:
