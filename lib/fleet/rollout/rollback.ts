@@ -87,7 +87,8 @@ function rollbackHold(tick: Tick, state: RolloutState, work: Work): Hold | undef
   const since = entered ? 0 : tick.seen.now - tick.seen.stamps.phaseAt;
   if (left.hostCount > 0) {
     const lifted = liftsBudget(tick, state) ? ', without regard to maxUnavailable by now' : '';
-    const message = `${count(left.hostCount, 'host')} are not back yet, after ${span(since)}${lifted}`;
+    const are = left.hostCount === 1 ? 'is' : 'are';
+    const message = `${count(left.hostCount, 'host')} ${are} not back yet, after ${span(since)}${lifted}`;
     return { ...left, message };
   }
   if (work.blocked.length > 0) return awayHold(tick, work);

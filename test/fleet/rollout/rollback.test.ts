@@ -16,9 +16,18 @@ test('warm hosts flip back in one write, hosts that were never told are left alo
   fleet.tick();
   assert.equal(fleet.state.hold?.code, 'rolling-back');
   assert.equal(fleet.state.hold?.hostCount, 2);
+  assert.match(fleet.state.hold?.message ?? '', /^2 hosts are not back yet/);
   fleet.react();
   fleet.tick();
   assert.equal(fleet.phase, 'Ended');
+});
+
+test('what a rollback waits for is told in the singular, too', () => {
+  const fleet = new SmallFleet({ hosts: 2, plan: { waves: [{ hosts: 1 }, { percent: 100 }], bake: 1000 } });
+  fleet.runTo('Bake', 0);
+  fleet.verb('abort');
+  fleet.tick();
+  assert.match(fleet.state.hold?.message ?? '', /^1 host is not back yet/);
 });
 
 test('hosts that were told to fetch the version and no more are told to go back', () => {
