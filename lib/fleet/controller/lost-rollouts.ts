@@ -3,10 +3,15 @@ import type { FleetStore, RolloutRecord } from '../store/types.js';
 
 /**
  * Closes a rollout that the restored store does not have. Done by every controller that remembers it; the first one
- * counts. True: it is in the store now.
+ * counts. 'known': it is in the store already. 'later': another rollout of the model is active, and a record can be made
+ * only when none is.
  */
-export async function closeAsLost(store: FleetStore, { id, plan, state }: RolloutRecord): Promise<boolean> {
-  if (await store.rollout(id)) return false;
+export async function closeAsLost(
+  store: FleetStore,
+  { id, model, plan, state }: RolloutRecord,
+): Promise<'closed' | 'known' | 'later'> {
+  if (await store.rollout(id)) return 'known';
+  if ((await store.model(model))?.active !== undefined) return 'later';
   const { hold: _, ...rest } = state;
   const started = await store.startRollout({
     id,
@@ -17,9 +22,9 @@ export async function closeAsLost(store: FleetStore, { id, plan, state }: Rollou
     reason: 'the store lost it while it was active',
     operation: `${id}-lost`,
   });
-  if (started.outcome !== 'started') return false;
+  if (started.outcome !== 'started') return started.outcome === 'duplicate' ? 'known' : 'later';
   await release(store, started.record);
-  return true;
+  return 'closed';
 }
 
 /** Lets the next rollout of the model start: of a record that says Ended, and is the active one. */

@@ -24,6 +24,7 @@ export class StoreLoss {
   private readonly watch: StoreWatch;
   /** Reports have not been compared with the store since something happened to it. */
   private suspicious = true;
+  /** Active when the store lost them, and not closed yet. */
   private lost: readonly RolloutRecord[] = [];
 
   constructor(private readonly options: StoreLossOptions) {
@@ -53,8 +54,9 @@ export class StoreLoss {
     const { store, clock, remembered, onError } = this.options;
     switch (this.watch.sawMeta(await store.meta())) {
       case 'lost': {
-        this.lost = remembered();
-        const active = this.lost.length === 0 ? '' : ` Active rollouts: ${this.lost.map(({ id }) => id).join(', ')}.`;
+        this.rememberLost();
+        const ids = remembered().map(({ id }) => id);
+        const active = ids.length === 0 ? '' : ` Active rollouts: ${ids.join(', ')}.`;
         onError(
           new AspiredError(
             'ERR_STORE_EMPTY',
@@ -64,7 +66,7 @@ export class StoreLoss {
         break;
       }
       case 'replaced':
-        this.lost = this.lost.length > 0 ? this.lost : remembered();
+        this.rememberLost();
         this.watch.beginGrace(clock());
         this.suspect(true);
         break;
@@ -85,17 +87,25 @@ export class StoreLoss {
   async mend(): Promise<void> {
     const { store, hosts, onError } = this.options;
     if (this.presence !== 'present') return;
+    const later: RolloutRecord[] = [];
     for (const record of this.lost) {
-      if (await closeAsLost(store, record)) {
+      const closed = await closeAsLost(store, record);
+      if (closed === 'later') later.push(record);
+      if (closed === 'closed') {
         const message = `Rollout ${record.id} was lost by the store while it was active: it is closed as StoreLost.`;
         onError(new AspiredError('ERR_STORE_EMPTY', message));
       }
     }
-    this.lost = [];
+    this.lost = later;
     if (!this.suspicious || this.grace()) return;
     const { done, unfinished } = await mendLostWrites(store, hosts());
     this.suspicious = unfinished;
     for (const message of done) onError(new AspiredError('ERR_ROLLOUT_CONFLICT', message));
+  }
+
+  private rememberLost(): void {
+    const waiting = new Set(this.lost.map(({ id }) => id));
+    this.lost = [...this.lost, ...this.options.remembered().filter(({ id }) => !waiting.has(id))];
   }
 
   private suspect(all: boolean): void {

@@ -1,10 +1,16 @@
 // The store goes away, back in time, or empty, in the middle of a rollout: what hosts serve is not touched by it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { release } from '#lib/fleet/controller/lost-rollouts.js';
+import { StoreLoss } from '#lib/fleet/controller/store-loss.js';
+import { makePlan } from '#lib/fleet/rollout/plan.js';
+import { firstState } from '#lib/fleet/rollout/reduce.js';
 import { MemoryStore } from '#lib/fleet/store/memory-store.js';
+import type { RolloutRecord } from '#lib/fleet/store/types.js';
 import type { HostInfo } from '#lib/fleet/types.js';
 import { coded } from '../../support/manager.js';
 import { Fleet, HEARTBEAT_MS, MODEL, until, WHO } from './fleet.js';
+import { infoOf, WrittenFleet } from './written-fleet.js';
 
 test('the store is away for a while in the middle of a rollout: nothing is concluded, and it goes on', async (t) => {
   const fleet = await Fleet.start(t);
@@ -98,6 +104,42 @@ test('an empty store is refused, and rebuilt from the hosts; the rollout that it
   await assert.rejects(fleet.client.restoreFromHosts(WHO), coded('ERR_ROLLOUT_CONFLICT'));
   await fleet.ends((await fleet.rollout({ version: 4 })).rollout, 'Promoted');
   await fleet.serves(4);
+});
+
+test('a rollout that the store lost is closed when the next one of its model has ended, also after another loss', async () => {
+  const fleet = await WrittenFleet.of(1);
+  const { store, memory } = fleet;
+  const start = async (id: string): Promise<RolloutRecord> => {
+    const plan = makePlan({ model: MODEL, version: 2 }, { hosts: await store.hosts(), stable: 1 });
+    const state = firstState(plan, { from: 1, actor: 'ops', reason: 'test' });
+    const started = await store.startRollout({ id, plan, state, force: false, ...WHO, operation: id });
+    return 'record' in started ? started.record : assert.fail(started.outcome);
+  };
+  let remembered = [await start('lost')];
+  const loss = new StoreLoss({
+    ...{ store, heartbeatIntervalMs: 1_000, clock: () => 0, hosts: () => [], remembered: () => remembered },
+    ...{ onDistrust: () => {}, onError: () => {} },
+  });
+  const lose = async (): Promise<void> => {
+    memory.clear();
+    assert.equal(await loss.check(), false);
+    await store.create();
+    await store.enterHosts([infoOf('h0')]);
+    assert.equal(await loss.check(), true);
+  };
+  assert.equal(await loss.check(), true);
+  await lose();
+  remembered = [await start('next')];
+  await loss.mend();
+  assert.equal(await store.rollout('lost'), undefined, 'it cannot be made beside the next one');
+  await lose();
+  const { plan: _, ...last } = await start('last');
+  await loss.mend();
+  await release(store, { ...last, state: { ...last.state, phase: 'Ended', outcome: 'Aborted' } });
+  await loss.mend();
+  const outcomeOf = async (id: string) => (await store.rollout(id))?.state.outcome;
+  assert.deepEqual([await outcomeOf('lost'), await outcomeOf('next')], ['StoreLost', 'StoreLost']);
+  assert.equal((await store.model(MODEL))?.active, undefined);
 });
 
 test('a store that is emptied between two questions has lost its rollouts, not ended them', async (t) => {

@@ -71,6 +71,6 @@ export function reportOf(
   };
 }
 
-function infoOf(id: string): HostInfo {
+export function infoOf(id: string): HostInfo {
   return { id, zone: 'z', labels: {}, capacityBytes: 0, agentVersion: '0', schema: 1 };
 }
