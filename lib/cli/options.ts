@@ -41,13 +41,13 @@ export function addGlobalOptions(command: Command): Command {
     .option('--no-color', 'no colour on a terminal (NO_COLOR)');
 }
 
-export function addIntentOptions(command: Command): Command {
+export function addIntentOptions(command: Command, operation = 'default random'): Command {
   return command
     .option('--reason <text>', 'why, for the audit trail (required)')
     .option('--actor <name>', 'who, for the audit trail (ASPIRED_ACTOR; default the user)')
     .option(
       '--operation <id>',
-      'unique id: the same one again changes nothing and gets the same answer (default random)',
+      `unique id: the same one again changes nothing and gets the same answer (${operation})`,
     );
 }
 

@@ -1,12 +1,14 @@
 // aspired fleet create | export | restore | doctor: the fleet as a whole.
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { messageOf } from '../../errors.js';
-import type { Finding, FleetExport } from '../../fleet/index.js';
+import type { Finding, FleetExport, FleetMeta, Intent } from '../../fleet/index.js';
 import { EXIT, UsageError } from '../exit-codes.js';
 import { JSON_SCHEMA } from '../json.js';
 import { addIntentOptions, type IntentOptions, intentOf } from '../options.js';
 import { type Line, plain, styled } from '../render/text.js';
+import type { FleetTool } from '../tool.js';
 import type { Actions } from './context.js';
 
 export function addStore(fleet: Command, actions: Actions): void {
@@ -56,30 +58,42 @@ function addRestore(fleet: Command, actions: Actions): void {
     .argument('[file]', 'what export wrote')
     .option('--from-hosts', 'from what the hosts report instead')
     .description('fill an empty store again; refused where a fleet is');
-  addIntentOptions(command).action(
+  addIntentOptions(command, 'default made of the content of the file').action(
     actions.fleet<[string | undefined], IntentOptions & { readonly fromHosts?: true }>(
       async ({ tool, io, printer }, options, file) => {
         if ((file === undefined) === (options.fromHosts === undefined)) {
           throw new UsageError('Say from what: a FILE that export wrote, or --from-hosts');
         }
         const intent = intentOf(options, io);
-        const meta =
-          file === undefined ? await tool.restoreFromHosts(intent) : await tool.restore(await readExport(file), intent);
+        const meta = await (file === undefined
+          ? tool.restoreFromHosts(intent)
+          : restoreFile(tool, file, { ...intent, operation: options.operation }));
         if (printer.isJson) printer.json({ ...meta, schema: JSON_SCHEMA });
-        else printer.text(`restored, incarnation ${meta.incarnation}`);
+        // When: the same file again gets the answer of the first time.
+        else printer.text(`restored at ${new Date(meta.createdAt).toISOString()}, incarnation ${meta.incarnation}`);
         return EXIT.OK;
       },
     ),
   );
 }
 
-async function readExport(file: string): Promise<FleetExport> {
+async function restoreFile(
+  tool: FleetTool,
+  file: string,
+  intent: Omit<Intent, 'operation'> & { readonly operation: string | undefined },
+): Promise<FleetMeta> {
+  let text: string;
+  let data: FleetExport;
   try {
+    text = await readFile(file, 'utf8');
     // What is in it is checked where it is put in.
-    return JSON.parse(await readFile(file, 'utf8')) as FleetExport;
+    data = JSON.parse(text) as FleetExport;
   } catch (error) {
     throw new UsageError(`The export ${file} cannot be read: ${messageOf(error)}`);
   }
+  // The same for the same file: a restore that was interrupted goes on when it is typed again.
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 32);
+  return tool.restore(data, { ...intent, operation: intent.operation ?? `restore-${digest}` });
 }
 
 function findingLine({ level, code, message }: Finding): Line {

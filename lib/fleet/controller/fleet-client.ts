@@ -248,7 +248,12 @@ export class FleetClient {
     return this.store.exportAll();
   }
 
-  /** Fills an empty store from an export. @throws AspiredError ERR_ROLLOUT_CONFLICT: it is not empty */
+  /**
+   * Fills an empty store from an export.
+   *
+   * @throws AspiredError ERR_ROLLOUT_CONFLICT: it is not empty. ERR_INVALID_ARGUMENT, ERR_FLEET_INVALID_NAME,
+   * ERR_SCHEMA_UNSUPPORTED, ERR_DOCUMENT_UNDECODABLE: it is no export of this fleet, and the message says where.
+   */
   async restore(data: FleetExport, intent: IntentOptions): Promise<FleetMeta> {
     return this.store.importAll(data, checkIntent(intent));
   }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { AspiredError } from '../../errors.js';
 import { FLEET_SCHEMA, type FleetHost, type HostInfo, type HostReport, type Intent } from '../types.js';
+import { checkExport } from './export-check.js';
 import { nextRevision, record } from './memory-commit.js';
 import { type ReportData, remember, type SharedMemory } from './memory-fleet.js';
 import type { FleetExport, FleetMeta, Heartbeat, HeartbeatAnswer, Lease } from './types.js';
@@ -119,6 +120,7 @@ function entry(event: string, host: string, { actor, reason }: Intent) {
 }
 
 export function importAll(fleet: SharedMemory, from: FleetExport, intent: Intent): FleetMeta {
+  checkExport(from, fleet.name);
   const { data } = fleet;
   if (data.meta && data.operations.has(intent.operation)) return data.meta;
   if (data.meta) {

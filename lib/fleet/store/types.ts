@@ -298,6 +298,9 @@ export interface FleetStore extends HostStore {
   replicas(): Promise<number>;
   health(): Promise<StoreHealth>;
   exportAll(): Promise<FleetExport>;
-  /** Into an empty store only: ERR_ALREADY_EXISTS-like otherwise (ERR_ROLLOUT_CONFLICT). Makes a new incarnation. */
+  /**
+   * Into an empty store only: ERR_ROLLOUT_CONFLICT otherwise. Makes a new incarnation. What is no export of this fleet is
+   * refused before anything is written, see checkExport(). The same operation goes on where one that broke off came to.
+   */
   importAll(data: FleetExport, intent: Intent): Promise<FleetMeta>;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -168,6 +168,31 @@ describe('aspired fleet', { skip: withoutRedis }, () => {
       replica.resume();
       await replica.stop();
     }
+  });
+
+  it('restores what export wrote into an empty store, and nothing that it did not', async () => {
+    const saved = join(folder, 'fleet.json');
+    const bad = join(folder, 'bad.json');
+    const shop = ['--fleet', 'shop'];
+    await ok('export', '--out', saved, ...shop);
+    const { hosts, models } = JSON.parse(await readFile(saved, 'utf8'));
+    const other = { ...JSON.parse(await readFile(saved, 'utf8')), fleet: 'other' };
+    const why = ['--fleet', 'other', '--reason', 'a new server'];
+    for (const [content, expected] of [
+      ['{}', /^ERR_INVALID_ARGUMENT: Expected 1, .* for schema of the export/],
+      [JSON.stringify({ ...other, fleet: 'shop' }), /^ERR_INVALID_ARGUMENT: Expected "other" for fleet of the export/],
+    ] as const) {
+      await writeFile(bad, content);
+      const { code, stderr } = await run('restore', bad, ...why);
+      assert.deepEqual([code, expected.test(stderr)], [64, true], stderr);
+    }
+    await writeFile(saved, JSON.stringify(other));
+    const restored = await json('restore', saved, ...why);
+    assert.deepEqual(await json('restore', saved, ...why), restored, 'the same file is the same operation');
+    const again = JSON.parse(await ok('export', '--fleet', 'other'));
+    assert.deepEqual([again.hosts, again.models], [hosts, models]);
+    await writeFile(saved, JSON.stringify({ ...other, incarnation: 'another file' }));
+    assert.equal((await run('restore', saved, ...why)).code, 65);
   });
 
   it('says what is wrong with the name of a model', async () => {

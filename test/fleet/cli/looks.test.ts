@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -341,11 +341,22 @@ describe('the fleet', () => {
       assert.equal(await readFile(file, 'utf8'), (await cli(['fleet', 'export'])).stdout);
       const fleet = new FakeFleet();
       const { code, stdout } = await cli(['fleet', 'restore', file, '--reason', 'lost'], { fleet });
-      assert.deepEqual([code, stdout], [0, 'restored, incarnation second\n']);
+      assert.deepEqual([code, stdout], [0, `restored at ${new Date(START).toISOString()}, incarnation second\n`]);
       assert.deepEqual(fleet.asked[0]?.args[0], await new FakeFleet().exportAll());
+      // The same file goes on where the first one was interrupted; another file does not.
+      await cli(['fleet', 'restore', file, '--reason', 'again'], { fleet });
+      await writeFile(file, JSON.stringify(await new FakeFleet().exportAll()).replace('"first"', '"other"'));
+      await cli(['fleet', 'restore', file, '--reason', 'lost'], { fleet });
+      await cli(['fleet', 'restore', file, '--reason', 'lost', '--operation', 'mine'], { fleet });
+      const operations = fleet.asked.map(({ args }) => (args[1] as { operation: string }).operation);
+      assert.match(operations[0] ?? '', /^restore-[0-9a-f]{32}$/);
+      assert.equal(operations[1], operations[0]);
+      assert.match(operations[2] ?? '', /^restore-[0-9a-f]{32}$/);
+      assert.notEqual(operations[2], operations[0]);
+      assert.equal(operations[3], 'mine');
       assert.equal(
         (await cli(['fleet', 'restore', '--from-hosts', '--reason', 'lost'])).stdout,
-        'restored, incarnation third\n',
+        `restored at ${new Date(START).toISOString()}, incarnation third\n`,
       );
       assert.equal((await cli(['fleet', 'restore', '--reason', 'lost'])).code, EXIT.USAGE);
       assert.equal((await cli(['fleet', 'restore', join(folder, 'none'), '--reason', 'lost'])).code, EXIT.USAGE);

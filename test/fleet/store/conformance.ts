@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { decodeCell } from '#lib/fleet/codec.js';
-import type { FleetStore } from '#lib/fleet/store/types.js';
+import type { FleetExport, FleetStore } from '#lib/fleet/store/types.js';
 import { commitTests, rolloutTests, verbTests } from './conformance-rollouts.js';
 import { beat, coded, commit, fullBeat, hostInfo, intent, start, until, withHosts } from './support.js';
 
@@ -347,6 +347,84 @@ function documentTests(it: It): void {
   });
 }
 
+/** Two hosts, a model, a cell. */
+async function exportOf(store: FleetStore): Promise<FleetExport> {
+  await withHosts(store, 'a', 'b');
+  const writes = [{ place: 0, cell: { versions: [1], primary: 1 } }];
+  await store.assertCells({
+    ...{ model: 'm', expectGeneration: 0, hosts: ['a'], writes, stable: 1, tombstones: [3], intent: intent() },
+  });
+  return JSON.parse(JSON.stringify(await store.exportAll()));
+}
+
+const BROKEN: readonly { place: string; value: unknown; code: string; expected: RegExp }[] = [
+  { place: '', value: {}, code: 'ERR_INVALID_ARGUMENT', expected: /Expected 1, .* for schema of .*received undefined/ },
+  { place: '', value: [], code: 'ERR_INVALID_ARGUMENT', expected: /Expected an object for the export, .*array of 0/ },
+  { place: '', value: null, code: 'ERR_INVALID_ARGUMENT', expected: /Expected an object for the export, .*null/ },
+  { place: 'schema', value: 99, code: 'ERR_SCHEMA_UNSUPPORTED', expected: /for schema of the export, .*99/ },
+  { place: 'fleet', value: 'other', code: 'ERR_INVALID_ARGUMENT', expected: /for fleet of the export, .*"other"/ },
+  { place: 'incarnation', value: 1, code: 'ERR_INVALID_ARGUMENT', expected: /a text for incarnation / },
+  { place: 'models', value: {}, code: 'ERR_INVALID_ARGUMENT', expected: /an array for models / },
+  { place: 'models.0', value: null, code: 'ERR_INVALID_ARGUMENT', expected: /an object for models\[0\] / },
+  { place: 'models.0.name', value: 'a:b', code: 'ERR_FLEET_INVALID_NAME', expected: /models\[0\]\.name .*"a:b"/ },
+  { place: 'models.0.generation', value: '7', code: 'ERR_INVALID_ARGUMENT', expected: /models\[0\]\.generation .*"7"/ },
+  { place: 'models.0.generation', value: -1, code: 'ERR_INVALID_ARGUMENT', expected: /models\[0\]\.generation .*-1/ },
+  { place: 'models.0.generation', value: 2 ** 53, code: 'ERR_INVALID_ARGUMENT', expected: /a safe integer >= 0 / },
+  { place: 'models.0.stable', value: 'v1', code: 'ERR_INVALID_ARGUMENT', expected: /models\[0\]\.stable .*"v1"/ },
+  {
+    place: 'models.0.previous',
+    value: '1',
+    code: 'ERR_INVALID_ARGUMENT',
+    expected: /an array for models\[0\]\.previous /,
+  },
+  { place: 'models.0.tombstones.0', value: 1.5, code: 'ERR_INVALID_ARGUMENT', expected: /\.tombstones\[0\] .*1\.5/ },
+  { place: 'hosts', value: undefined, code: 'ERR_INVALID_ARGUMENT', expected: /an array for hosts .*undefined/ },
+  { place: 'hosts.0.index', value: null, code: 'ERR_INVALID_ARGUMENT', expected: /hosts\[0\]\.index .*null/ },
+  {
+    place: 'hosts.0.index',
+    value: 1,
+    code: 'ERR_INVALID_ARGUMENT',
+    expected: /no other one has for hosts\[1\]\.index /,
+  },
+  {
+    place: 'hosts.1.info.id',
+    value: 'a',
+    code: 'ERR_INVALID_ARGUMENT',
+    expected: /no other one has for hosts\[1\]\.info/,
+  },
+  {
+    place: 'hosts.0.info.id',
+    value: '{a}',
+    code: 'ERR_FLEET_INVALID_NAME',
+    expected: /hosts\[0\]\.info\.id .*"\{a\}"/,
+  },
+  { place: 'hosts.0.info.zone', value: '', code: 'ERR_FLEET_INVALID_NAME', expected: /hosts\[0\]\.info\.zone / },
+  { place: 'hosts.0.info.labels', value: { x: 1 }, code: 'ERR_INVALID_ARGUMENT', expected: /labels\["x"\] .*1/ },
+  { place: 'hosts.0.info.capacityBytes', value: '1', code: 'ERR_INVALID_ARGUMENT', expected: /\.capacityBytes / },
+  { place: 'hosts.0.info.agentVersion', value: 1, code: 'ERR_INVALID_ARGUMENT', expected: /\.agentVersion / },
+  { place: 'hosts.0.info.schema', value: 'x', code: 'ERR_INVALID_ARGUMENT', expected: /\.info\.schema / },
+  { place: 'hosts.0.cordoned', value: 'no', code: 'ERR_INVALID_ARGUMENT', expected: /hosts\[0\]\.cordoned .*"no"/ },
+  { place: 'desired', value: null, code: 'ERR_INVALID_ARGUMENT', expected: /an object for desired / },
+  { place: 'desired.c', value: {}, code: 'ERR_INVALID_ARGUMENT', expected: /for desired of the export, .*"c"/ },
+  { place: 'desired.a', value: 'm', code: 'ERR_INVALID_ARGUMENT', expected: /an object for desired\.a / },
+  { place: 'desired.a.m', value: 5, code: 'ERR_INVALID_ARGUMENT', expected: /a text for desired\.a\.m / },
+  { place: 'desired.a.m', value: '1;x;1', code: 'ERR_DOCUMENT_UNDECODABLE', expected: /desired\.a\.m .*"1;x;1"/ },
+  { place: 'desired.a.m', value: '9;1;1', code: 'ERR_SCHEMA_UNSUPPORTED', expected: /desired\.a\.m .*schema 9/ },
+  { place: 'desired.a.!', value: '1;1;1', code: 'ERR_FLEET_INVALID_NAME', expected: /a model of desired\.a .*"!"/ },
+];
+
+/** A copy with another value at 'models.0.name'. */
+function broken(saved: FleetExport, place: string, value: unknown): unknown {
+  const path = place === '' ? [] : place.split('.');
+  const last = path.pop();
+  if (last === undefined) return value;
+  const copy = structuredClone(saved);
+  let at = copy as unknown as Record<string, unknown>;
+  for (const key of path) at = at[key] as Record<string, unknown>;
+  at[last] = value;
+  return copy;
+}
+
 function transferTests(it: It): void {
   it('an export goes into an empty store, and into no other', async (store, fleet) => {
     await withHosts(store, 'a', 'b', 'gone');
@@ -378,6 +456,22 @@ function transferTests(it: It): void {
     );
     assert.deepEqual(await store.activeRollouts(), [], 'rollouts are not taken along');
     assert.equal((await store.startRollout(start('r9', 'm', ['a']))).outcome, 'started');
+  });
+
+  it('what is no export is refused before anything is written, and the message says where', async (store, fleet) => {
+    const saved = await exportOf(store);
+    await fleet.clear();
+    for (const { place, value, code, expected } of BROKEN) {
+      const data = broken(saved, place, value);
+      await assert.rejects(store.importAll(data as FleetExport, intent()), (error: Error) => {
+        coded(code)(error);
+        assert.match(error.message, expected);
+        return true;
+      });
+      assert.deepEqual([await store.meta(), await store.hosts(), await store.models()], [undefined, [], []], place);
+    }
+    await store.importAll(saved, intent());
+    assert.deepEqual((await store.exportAll()).desired, saved.desired, 'another operation, at once');
   });
 
   it('an import rings every host, with a revision that none has seen', async (store, fleet) => {

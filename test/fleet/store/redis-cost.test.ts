@@ -136,6 +136,10 @@ async function exercise(store: RedisStore, server: RedisServer): Promise<void> {
   await store.removeHost('c', intent());
   const saved = await store.exportAll();
   await server.command('FLUSHALL');
+  // One that fails, and one that does not.
+  await server.command('SET', '{f}:models', 'no set');
+  await assert.rejects(store.importAll(saved, intent()));
+  await server.command('DEL', '{f}:models');
   await store.importAll(saved, intent());
 }
 

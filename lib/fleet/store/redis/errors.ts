@@ -5,6 +5,8 @@ import { AspiredError, messageOf } from '../../../errors.js';
 // A script's failure begins with the code of the command that failed; older servers put it in the middle, with a dash.
 const CODES: readonly (readonly [RegExp, AspiredErrorCode])[] = [
   [/^(?:WRONGPASS|NOAUTH|NOPERM)\b|-NOPERM |^ERR invalid password|^ERR AUTH /, 'ERR_STORE_DENIED'],
+  // Of a command inside of a script, in Redis 7.0.
+  [/^ERR The user executing the script can't /, 'ERR_STORE_DENIED'],
   [/^(?:READONLY|OOM|MISCONF|NOREPLICAS)\b|-(?:READONLY|OOM|MISCONF|NOREPLICAS) /, 'ERR_STORE_READ_ONLY'],
   [/^(?:LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|UNBLOCKED)\b/, 'ERR_STORE_UNAVAILABLE'],
   [/^ERR unknown (?:command|subcommand)\b|^NOPROTO\b/, 'ERR_STORE_UNSUPPORTED'],

@@ -23,7 +23,7 @@ export class Keys {
   readonly models: string;
   /** Hash: model to the id of its active rollout. */
   readonly active: string;
-  /** String, while an import goes on: its operation. */
+  /** String, while an import goes on: 'run operation'. */
   readonly importing: string;
   /** Empty, with a time to live: written so that WAIT has a write to count from. */
   readonly confirm: string;

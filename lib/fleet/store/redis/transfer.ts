@@ -2,14 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { AspiredError } from '../../../errors.js';
-import { encodeHostInfo } from '../../report-codec.js';
 import { FLEET_SCHEMA, type FleetHost, type Intent } from '../../types.js';
-import type { FleetExport, FleetMeta, ModelRecord, StoreHealth } from '../types.js';
-import { refused, storeEmpty } from './answers.js';
+import type { FleetExport, FleetMeta, StoreHealth } from '../types.js';
+import { storeEmpty } from './answers.js';
 import type { RedisConnection } from './connection.js';
+import { importFleet } from './import.js';
 import { REVISION } from './keys.js';
 import { modelRecord } from './rollouts.js';
-import { CREATE, IMPORT_BEGIN, IMPORT_END } from './scripts/index.js';
+import { CREATE } from './scripts/index.js';
 
 export class RedisTransfer {
   readonly #connection: RedisConnection;
@@ -65,67 +65,11 @@ export class RedisTransfer {
     };
   }
 
-  /** Everything is written before the fleet is opened: until then no controller writes, and a failure can be repeated. */
-  async import(data: FleetExport, { operation, actor, reason }: Intent): Promise<FleetMeta> {
-    const { keys } = this.#connection;
-    const [begun, other] = await this.#connection.script(IMPORT_BEGIN, [keys.meta, keys.importing], [operation]);
-    if (begun === 'go') {
-      const revision = String(await this.now());
-      await this.#connection.pipeline('import', [
-        ...data.models.flatMap((model) => this.#modelCommands(model)),
-        ...data.hosts.flatMap((host) => this.#hostCommands(host, data.desired[host.info.id] ?? {}, revision)),
-      ]);
-      const next = data.hosts.reduce((most, { index }) => Math.max(most, index + 1), 0);
-      const args = [
-        operation,
-        String(FLEET_SCHEMA),
-        randomUUID(),
-        String(next),
-        String(data.hosts.length),
-        actor,
-        reason,
-      ];
-      const [ended] = await this.#connection.script(IMPORT_END, [keys.meta, keys.importing, keys.audit('')], args);
-      if (ended !== 'done') throw this.#inTheWay('the fleet is there already');
-      await this.#connection.pipeline(
-        'import',
-        data.hosts.map(({ info }) => ['spublish', keys.desired(info.id), '']),
-      );
-    } else if (begun === 'exists') throw this.#inTheWay('the fleet is there already');
-    else if (begun === 'busy') throw this.#inTheWay(`the import ${String(other)} goes on`);
-    else if (begun !== 'done') throw refused(begun, keys);
+  async import(data: FleetExport, intent: Intent): Promise<FleetMeta> {
+    await importFleet(this.#connection, this.#fleet, data, intent);
     const meta = await this.meta();
-    if (!meta) throw storeEmpty(keys);
+    if (!meta) throw storeEmpty(this.#connection.keys);
     return meta;
-  }
-
-  #inTheWay(why: string): AspiredError {
-    const message = `An import goes into an empty store only, and ${why}: ${this.#fleet}.`;
-    return new AspiredError('ERR_ROLLOUT_CONFLICT', message);
-  }
-
-  /** Rollouts are not taken along: none is active. */
-  #modelCommands({ name, generation, stable, previous, tombstones }: ModelRecord): string[][] {
-    const { keys } = this.#connection;
-    const fields = ['gen', String(generation), 'previous', previous.join(','), 'tombstones', tombstones.join(',')];
-    if (stable !== undefined) fields.push('stable', String(stable));
-    return [
-      ['del', keys.model(name)],
-      ['hset', keys.model(name), ...fields],
-      ['sadd', keys.models, name],
-      ['hdel', keys.active, name],
-    ];
-  }
-
-  #hostCommands(host: FleetHost, cells: Readonly<Record<string, string>>, revision: string): string[][] {
-    const { keys } = this.#connection;
-    const { index, info, cordoned } = host;
-    const document = keys.desired(info.id);
-    return [
-      ['del', document],
-      ['hset', document, REVISION, revision, ...Object.entries(cells).flat()],
-      ['hset', keys.hosts, info.id, `${index} ${cordoned ? 1 : 0} ${encodeHostInfo(info)}`],
-    ];
   }
 
   async health(): Promise<StoreHealth> {

@@ -139,34 +139,61 @@ return {'ok'}
 `,
 };
 
-/** KEYS: meta, importing. ARGV: operation. One import at a time, and only where there is no fleet. */
-export const IMPORT_BEGIN: Script = {
-  name: 'aspiredFleetImportBegin',
-  lua: `${EMPTY}
+/** How long an import may stand still, ms: from then on another one may begin. */
+const IMPORT_LEASE_MS = 60_000;
+
+/** The key `importing` holds 'run operation': a run writes while it is its own. */
+const IMPORT = `${EMPTY}
 if not isEmpty(KEYS[1]) then
   if redis.call('HGET', KEYS[1], 'importedBy') == ARGV[1] then return {'done'} end
   return {'exists'}
 end
-local other = redis.call('GET', KEYS[2])
+local held = redis.call('GET', KEYS[2])
+`;
+
+/** KEYS: meta, importing. ARGV: operation, 'run operation'. One import at a time, and only where there is no fleet. */
+export const IMPORT_BEGIN: Script = {
+  name: 'aspiredFleetImportBegin',
+  lua: `${IMPORT}
+local other = held and (string.match(held, '^%S+ (.*)$') or held)
 if other and other ~= ARGV[1] then return {'busy', other} end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', 600000)
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ${IMPORT_LEASE_MS})
 return {'go'}
 `,
 };
 
-/** KEYS: meta, importing, audit. ARGV: operation, schema, incarnation, next index, hosts, actor, reason. Opens the fleet. */
+/** KEYS: meta, importing, one for each command. ARGV: operation, 'run operation', commands without their keys as JSON. */
+export const IMPORT_PART: Script = {
+  name: 'aspiredFleetImportPart',
+  lua: `${IMPORT}
+if held ~= ARGV[2] then return {'taken'} end
+redis.call('PEXPIRE', KEYS[2], ${IMPORT_LEASE_MS})
+for i, command in ipairs(cjson.decode(ARGV[3])) do
+  redis.call(command[1], KEYS[2 + i], unpack(command, 2))
+end
+return {'go'}
+`,
+};
+
+/** KEYS: meta, importing, audit. ARGV: operation, 'run operation', schema, incarnation, next index, hosts, actor, reason. Opens the fleet. */
 export const IMPORT_END: Script = {
   name: 'aspiredFleetImportEnd',
-  lua: `${NOW}${EMPTY}${AUDIT}
-if not isEmpty(KEYS[1]) then
-  if redis.call('HGET', KEYS[1], 'importedBy') == ARGV[1] then return {'done'} end
-  return {'exists'}
-end
+  lua: `${NOW}${AUDIT}${IMPORT}
+if held ~= ARGV[2] then return {'taken'} end
 local at = now()
-redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'incarnation', ARGV[3], 'createdAt', at,
-  'next', ARGV[4], 'revision', at, 'importedBy', ARGV[1])
+redis.call('HSET', KEYS[1], 'schema', ARGV[3], 'incarnation', ARGV[4], 'createdAt', at,
+  'next', ARGV[5], 'revision', at, 'importedBy', ARGV[1])
 redis.call('DEL', KEYS[2])
-audit(KEYS[3], '', '', 'import', ARGV[7], ARGV[6], ARGV[5])
+audit(KEYS[3], '', '', 'import', ARGV[8], ARGV[7], ARGV[6])
 return {'done'}
+`,
+};
+
+/** KEYS: importing. ARGV: 'run operation'. */
+export const IMPORT_RELEASE: Script = {
+  name: 'aspiredFleetImportRelease',
+  lua: `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return {'ok'}
 `,
 };
