@@ -39,6 +39,8 @@ export interface ObserveInput {
   readonly verbs: readonly PendingVerb[];
   readonly gates: ReadonlyMap<number, GateResult>;
   readonly storeHold: Observation['storeHold'] | undefined;
+  /** Whom it is for. */
+  readonly storeHosts?: readonly string[] | undefined;
 }
 
 /** What one tick knows, and what only the controller needs of it. */
@@ -87,10 +89,15 @@ export function observe(input: ObserveInput): Observed {
     if (version?.error?.permanent) permanentErrors.set(place, `${version.error.code}: ${version.error.message}`);
     if (version?.managerState === 'Available') measuredBytes = Math.max(measuredBytes, version.ramBytes ?? 0);
   }
-  const storeHold = input.storeHold ?? (regressed.length > 0 ? 'store-regression' : undefined);
+  const regression = regressed.length > 0 ? 'store-regression' : undefined;
+  const storeHold = input.storeHold ?? regression;
+  const storeHosts = input.storeHold
+    ? input.storeHosts
+    : regression && regressed.map((place) => plan.hosts[place] as string);
   const observation: Observation = {
     ...{ now, stamps, told, seen, upToDate, freeMib, permanentErrors, verbs, gates, measuredBytes },
     ...(storeHold && { storeHold }),
+    ...(storeHosts && { storeHosts }),
     ...(witness && { witness }),
   };
   return { observation, regressed, highestGeneration };

@@ -160,13 +160,13 @@ export class RolloutTicker {
     if (model?.active !== record.id) return undefined;
     const cells = await this.cells.read(record.model, model.generation, plan.hosts);
     const pictures = plan.hosts.map((host) => view.picture(host));
+    const { held } = view.leases;
     const storeHold =
-      this.options.grace() ??
-      (view.leases.held.size > 0 ? 'mass-expiry' : undefined) ??
-      (isConfirmed ? undefined : 'unconfirmed');
-    const { generation } = model;
-    const gates = new Map();
-    const observed = observe({ now, plan, state, stamps, pictures, cells, generation, verbs, gates, storeHold });
+      this.options.grace() ?? (held.size > 0 ? 'mass-expiry' : undefined) ?? (isConfirmed ? undefined : 'unconfirmed');
+    const observed = observe({
+      ...{ now, plan, state, stamps, pictures, cells, generation: model.generation, verbs, gates: new Map() },
+      ...{ storeHold, storeHosts: storeHold === 'mass-expiry' ? [...held] : undefined },
+    });
     return { record, model, pictures, observed, stored };
   }
 

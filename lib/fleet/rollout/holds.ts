@@ -42,8 +42,24 @@ const STORE_MESSAGES: Readonly<Record<NonNullable<Tick['seen']['storeHold']>, st
 };
 
 /** The store's hold; undefined: it has none. */
-export function storeHold({ seen }: Tick): Hold | undefined {
-  return seen.storeHold && plainHold(seen.storeHold, STORE_MESSAGES[seen.storeHold]);
+export function storeHold(tick: Tick): Hold | undefined {
+  const { storeHold: code, storeHosts = [] } = tick.seen;
+  if (code === undefined) return undefined;
+  const message = STORE_MESSAGES[code];
+  if (code === 'observation-grace')
+    return holdFor(tick, undefined, code, message, (bits) => (bits & (SEEN.ALIVE | SEEN.CORDONED)) === 0);
+  return { code, message, hosts: storeHosts.slice(0, NAMED_HOSTS), hostCount: storeHosts.length };
+}
+
+/**
+ * Whether the store's hold that is written down is of no help any more to whoever has to see to its hosts: none that it names
+ * is left, or there are more than twice as many. Not at each change: hosts that come and go would fill the audit.
+ */
+export function isOutdated({ state, seen }: Tick): boolean {
+  const { hold } = state;
+  const { storeHosts } = seen;
+  if (!hold || hold.code !== seen.storeHold || !storeHosts || storeHosts.length === 0) return false;
+  return storeHosts.length > 2 * hold.hostCount || !storeHosts.some((host) => hold.hosts.includes(host));
 }
 
 /** Living hosts of a wave that are enough for it, by the quorum. */

@@ -4,7 +4,16 @@
 // comes later never keeps what comes earlier from being looked at: a canary that never becomes ready cannot hang an abort
 // or a deadline.
 import { bakeHold, failedGate, gateHold, gatesToAsk, isOpen, verdictsChanged } from './gates-step.js';
-import { budgetHold, hostsHold, minAliveHold, plainHold, quorumLost, quorumOf, storeHold } from './holds.js';
+import {
+  budgetHold,
+  hostsHold,
+  isOutdated,
+  minAliveHold,
+  plainHold,
+  quorumLost,
+  quorumOf,
+  storeHold,
+} from './holds.js';
 import { layoutOf } from './layout.js';
 import { enterRollback, rollbackState, rollbackStep } from './rollback.js';
 import { CONTROLLER, changed, inPhase, unchanged } from './step.js';
@@ -145,7 +154,8 @@ function wait(tick: Tick, state: RolloutState, hold: Hold | undefined): RolloutS
       },
     );
   }
-  if (hold?.code === tick.state.hold?.code && !verdictsChanged(tick, state)) return unchanged(tick, state, hold, ask);
+  const isKnown = hold?.code === tick.state.hold?.code && !isOutdated(tick);
+  if (isKnown && !verdictsChanged(tick, state)) return unchanged(tick, state, hold, ask);
   return changed(tick, state, { event: 'hold', message: hold?.message ?? `Going on in ${state.phase}`, hold, ask });
 }
 

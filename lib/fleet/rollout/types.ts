@@ -240,6 +240,8 @@ export interface Observation {
   /** Set: no step forward; a rollback goes on. Observation grace after the store came back, mass expiry of leases, lost
    * writes, too few replicas that confirmed. */
   readonly storeHold?: 'observation-grace' | 'mass-expiry' | 'store-regression' | 'unconfirmed';
+  /** Whom storeHold is for: ids, also of hosts that are not in this rollout. Missing: nobody, or for the grace the silent. */
+  readonly storeHosts?: readonly string[];
   /** After lost writes: a host has seen a generation that rolled this version back. */
   readonly witness?: { readonly host: string; readonly generation: number };
 }

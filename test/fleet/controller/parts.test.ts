@@ -194,7 +194,9 @@ test('an observation says what is true now: nothing of hosts that are away, and 
   assert.deepEqual([...observation.told], Array(3).fill(TOLD.OLD | TOLD.NEW | TOLD.PRIMARY_NEW));
   assert.deepEqual([...observation.upToDate], [1, 0, 1]);
   assert.deepEqual([regressed, highestGeneration], [[2], 9]);
-  assert.equal(observation.storeHold, 'store-regression');
+  assert.deepEqual([observation.storeHold, observation.storeHosts], ['store-regression', [plan.hosts[2]]]);
+  const held = observe({ ...common, storeHold: 'mass-expiry', storeHosts: ['x'] }).observation;
+  assert.deepEqual([held.storeHold, held.storeHosts], ['mass-expiry', ['x']]);
   assert.deepEqual(observation.witness, { host: plan.hosts[2], generation: 9 });
   assert.equal(observation.measuredBytes, 300);
 });

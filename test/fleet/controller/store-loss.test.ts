@@ -71,6 +71,9 @@ test('a controller that starts during a mass expiry holds as the one before it d
   await until(() => hold() === 'observation-grace', 'the grace');
   await until(() => hold() !== 'observation-grace', 'the end of the grace');
   assert.equal(hold(), 'mass-expiry');
+  const { state } = await fleet.get(rollout);
+  assert.deepEqual([[...(state.hold?.hosts ?? [])].sort(), state.hold?.hostCount], [['h0', 'h1', 'h2', 'h3'], 4]);
+  assert.match(await fleet.client.explain(rollout), /\(h\d, h\d, h\d, h\d\)/);
   await silent[0]?.start();
   await silent[1]?.start();
   await fleet.client.cordon('h2', WHO);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { explain } from '#lib/fleet/rollout/explain.js';
 import { SEEN, TOLD } from '#lib/fleet/rollout/types.js';
 import { makeUndo, undoTarget } from '#lib/fleet/rollout/undo.js';
 import { FAIL, hostsOf, MIB, NO_DATA, PASS, SmallFleet } from './small-fleet.js';
@@ -231,6 +232,36 @@ test('no step forward while the store is in doubt, but an abort is carried out',
     fleet.verb('abort');
     assert.equal(fleet.toldAll(ROLLED_BACK).length, 4, storeHold);
   }
+});
+
+test('a hold of the store names its hosts, and others when those are not the ones any more', () => {
+  const fleet = new SmallFleet({ hosts: 4 });
+  fleet.runTo('Expand', 1);
+  fleet.storeHold = 'mass-expiry';
+  // Of the whole fleet: also some that are not in this rollout.
+  fleet.storeHosts = ['h0', ...Array.from({ length: 29 }, (_, index) => `x${index}`)];
+  fleet.tick();
+  assert.deepEqual([fleet.state.hold?.hosts, fleet.state.hold?.hostCount], [fleet.storeHosts.slice(0, 20), 30]);
+  assert.match(
+    explain({ id: 'r', model: 'm', revision: 1, plan: fleet.plan, state: fleet.state, stamps: fleet.stamps }),
+    /\(h0, x0, x1, .* and 10 hosts more\)/,
+  );
+  fleet.storeHosts = [...fleet.storeHosts.slice(19), 'h1'];
+  assert.equal(fleet.tick().changed, false, 'one of those that it names is left');
+  fleet.storeHosts = fleet.storeHosts.slice(1);
+  fleet.tick();
+  assert.deepEqual(fleet.state.hold?.hosts, fleet.storeHosts);
+  fleet.storeHosts = [...fleet.storeHosts, ...Array.from({ length: 11 }, (_, index) => `y${index}`)];
+  assert.equal(fleet.tick().changed, false, 'less than twice as many');
+  fleet.storeHosts = [...fleet.storeHosts, 'y11'];
+  fleet.tick();
+  assert.equal(fleet.state.hold?.hostCount, 23);
+
+  fleet.storeHold = 'observation-grace';
+  fleet.storeHosts = undefined;
+  fleet.kill(2);
+  fleet.tick();
+  assert.deepEqual(fleet.state.hold?.hosts, [fleet.plan.hosts[2]], 'in the grace those that are silent');
 });
 
 test('a witness of the rollback wins, in any phase, and every host is told', () => {

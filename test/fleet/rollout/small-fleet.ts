@@ -65,6 +65,7 @@ export class SmallFleet {
   readonly gates = new Map<number, GateResult>();
   measuredBytes = 0;
   storeHold: Observation['storeHold'];
+  storeHosts: Observation['storeHosts'];
   witness: Observation['witness'];
   readonly audit: string[] = [];
   readonly phases: string[] = [];
@@ -108,6 +109,7 @@ export class SmallFleet {
       gates: this.gates,
       measuredBytes: this.measuredBytes,
       ...(this.storeHold ? { storeHold: this.storeHold } : {}),
+      ...(this.storeHosts ? { storeHosts: this.storeHosts } : {}),
       ...(this.witness ? { witness: this.witness } : {}),
     };
   }
