@@ -82,7 +82,8 @@ export type ValidateServable = (
 /**
  * Makes and unmakes the servable of one version. `unload` is called once for each servable that `load` brought, when that is
  * done with. `load` and `unload` of one loader never overlap, unless it pays no attention to its signal: what an attempt
- * brings that was given up (`cancelGraceMs`) is unloaded beside the next one.
+ * brings that was given up (`cancelGraceMs`) is unloaded beside the next one. A retry begins beside it where there is memory
+ * for both; otherwise it waits.
  *
  * `load` may be called again after a failure (a retry), also of what was unloaded because warmup() or validate() refused it;
  * and with `onInsufficientMemory: 'resource-preserving'` for a version that was unloaded for one that then failed. Otherwise
@@ -234,7 +235,10 @@ export interface ServableVersionState {
   readonly nextRetryAt?: number;
   /** Handles held in this isolate. */
   readonly leases: number;
-  /** Why it is LoadRequested and not Loading: it waits for memory, with the arithmetic. */
+  /**
+   * Why it does not load yet: it waits for memory, with the arithmetic. Of a version
+   * that is Loading, its next attempt waits, after one that was given up.
+   */
   readonly waiting?: string;
   /** Dropped, and kept resident for a way back. */
   readonly standby: boolean;

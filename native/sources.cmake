@@ -99,6 +99,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/attribution_test.cc
   test/native/basic_manager_cancel_test.cc
   test/native/basic_manager_footprints_test.cc
+  test/native/basic_manager_memory_given_up_test.cc
   test/native/basic_manager_memory_standby_test.cc
   test/native/basic_manager_memory_stress_test.cc
   test/native/basic_manager_memory_test.cc

@@ -81,8 +81,9 @@ export class AttachedVersions {
       loadDone: (token: number, code: string | undefined, message: string): void => this.loaded(token, code, message),
       unloadDone: (token: number, code: string | undefined, message: string): void =>
         this.unloaded(token, code, message),
-      // Nobody asks for estimates: copies are not the manager's.
+      // Nobody asks for estimates, or keeps reservations: copies are not the manager's.
       estimateDone: (): void => {},
+      loadOver: (): void => {},
       // The loader takes threads of its own.
       getLoadThreads: () => undefined,
       getUnloadThreads: () => undefined,

@@ -1,3 +1,4 @@
+import type { AspiredError } from '../errors.js';
 import type { ResourceReservation } from '../resources/types.js';
 import type { LoadContext, ServableId } from '../types.js';
 
@@ -54,4 +55,16 @@ export class AttemptContext implements LoadContext {
     this.reason = reason;
     this.controller?.abort(reason);
   }
+}
+
+/** One attempt to load. */
+export class Attempt {
+  settled = false;
+  timer: NodeJS.Timeout | undefined = undefined;
+  /** What the attempt is given up with. */
+  verdict: AspiredError | undefined = undefined;
+  /** Its name in the core when it was given up and still runs. */
+  givenUp: number | undefined = undefined;
+
+  constructor(readonly context: AttemptContext) {}
 }

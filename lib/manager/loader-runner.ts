@@ -2,12 +2,13 @@
 //
 // A loader may throw, reject, resolve with undefined, settle twice, or never. Never: after a cancel (or loadTimeoutMs)
 // it has cancelGraceMs to settle; then the attempt is given up, the slot is free again, and whatever it may still bring
-// is unloaded.
+// is unloaded. It still takes memory: its reservation is free when it has settled and that unload has returned.
 import { AspiredError, type AspiredErrorCode, messageOf } from '../errors.js';
 import type { NativeAllocation, NativeManager, NativeStatus } from '../native/binding.js';
 import type { ResourceAllocation } from '../resources/types.js';
 import type { Loader, ServableId } from '../types.js';
-import { AttemptContext, kNumGpus, kUnloadThreads } from './load-context.js';
+import { Attempt, AttemptContext, kNumGpus, kUnloadThreads } from './load-context.js';
+import { isThenable, nameOf, wrapError } from './load-errors.js';
 import type { ManagerSettings } from './manager-options.js';
 import { type Registry, VersionEntry } from './registry.js';
 import { shareableOf } from './shareable.js';
@@ -15,7 +16,7 @@ import { shareableOf } from './shareable.js';
 /** Who asks for loads, and hears how they came out. */
 export type LoaderHost = Pick<
   NativeManager,
-  'estimateDone' | 'loadDone' | 'unloadDone' | 'getLoadThreads' | 'getUnloadThreads'
+  'estimateDone' | 'loadDone' | 'loadOver' | 'unloadDone' | 'getLoadThreads' | 'getUnloadThreads'
 >;
 
 /** What is known in JavaScript of one loader of the core. */
@@ -31,23 +32,10 @@ class LoaderRecord {
   ) {}
 }
 
-/** One attempt to load. */
-class Attempt {
-  settled = false;
-  timer: NodeJS.Timeout | undefined = undefined;
-  /** What the attempt is given up with. */
-  verdict: AspiredError | undefined = undefined;
-
-  constructor(readonly context: AttemptContext) {}
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
-}
-
 export class LoaderRunner {
   private readonly records = new Map<number, LoaderRecord>();
   private nextToken = 1;
+  private nextGivenUp = 1;
   private loadThreads: unknown;
   private unloadThreads: unknown;
 
@@ -256,6 +244,7 @@ export class LoaderRunner {
     attempt.verdict ??= verdict;
     clearTimeout(attempt.timer);
     attempt.timer = setTimeout(() => {
+      attempt.givenUp = this.nextGivenUp++;
       this.finish(token, record, attempt, attempt.verdict);
     }, this.settings.cancelGraceMs);
     attempt.timer.unref();
@@ -265,7 +254,8 @@ export class LoaderRunner {
   private succeeded(token: number, record: LoaderRecord, attempt: Attempt, servable: unknown): void {
     if (attempt.settled) {
       // Given up before: nobody waits for it any more.
-      if (servable !== undefined && record.loader) void this.discard(record.loader, servable, record.id);
+      if (servable === undefined || !record.loader) this.over(attempt);
+      else void this.discard(record.loader, servable, record.id).then(() => this.over(attempt));
       return;
     }
     if (servable === undefined) {
@@ -275,7 +265,10 @@ export class LoaderRunner {
     if (attempt.verdict?.code === 'ERR_LOAD_TIMEOUT' && record.loader) {
       // It has its memory until that has returned, or the grace is over.
       const unloaded = this.discard(record.loader, servable, record.id);
-      void unloaded.then(() => this.finish(token, record, attempt, attempt.verdict));
+      void unloaded.then(() => {
+        this.finish(token, record, attempt, attempt.verdict);
+        this.over(attempt);
+      });
       return;
     }
     record.entry = new VersionEntry(this.registry, record.id, token, servable);
@@ -284,7 +277,10 @@ export class LoaderRunner {
   }
 
   private failed(token: number, record: LoaderRecord, attempt: Attempt, thrown: unknown): void {
-    if (attempt.settled) return;
+    if (attempt.settled) {
+      this.over(attempt);
+      return;
+    }
     this.finish(token, record, attempt, attempt.verdict ?? wrapError('ERR_LOAD_FAILED', 'Loading', record.id, thrown));
   }
 
@@ -298,7 +294,15 @@ export class LoaderRunner {
       return;
     }
     record.error = error;
-    this.native().loadDone(token, error.code, error.message, token, this.isRetriable(error, record.id));
+    const retriable = this.isRetriable(error, record.id);
+    this.native().loadDone(token, error.code, error.message, token, retriable, undefined, attempt.givenUp);
+  }
+
+  // An attempt that may have been given up holds nothing any more.
+  private over(attempt: Attempt): void {
+    if (attempt.givenUp === undefined) return;
+    this.native().loadOver(attempt.givenUp);
+    attempt.givenUp = undefined;
   }
 
   private isRetriable(error: AspiredError, id: ServableId): boolean {
@@ -385,16 +389,4 @@ export class LoaderRunner {
       this.report(new AspiredError('ERR_UNLOAD_FAILED', message, { cause: thrown, servable: id }));
     }
   }
-}
-
-function nameOf(id: ServableId): string {
-  return `${id.name}/${id.version}`;
-}
-
-function wrapError(code: AspiredErrorCode, what: string, id: ServableId, thrown: unknown): AspiredError {
-  if (thrown instanceof AspiredError) {
-    if (thrown.servable) return thrown;
-    return new AspiredError(thrown.code, thrown.message, { cause: thrown, servable: id });
-  }
-  return new AspiredError(code, `${what} ${nameOf(id)} failed: ${messageOf(thrown)}`, { cause: thrown, servable: id });
 }

@@ -81,7 +81,10 @@ export interface AspiredVersionsManagerOptions {
   readonly loadTimeoutMs?: number;
   /** An unload that takes longer is given up. 0: no limit. @default 0 */
   readonly unloadTimeoutMs?: number;
-  /** How long a loader has to settle after its signal fired, before its attempt is given up. @default 1000 */
+  /**
+   * How long a loader has to settle after its signal fired, before its attempt is given up. What is reserved for it is free
+   * when it has settled. @default 1000
+   */
   readonly cancelGraceMs?: number;
   /** How many events getEventLog() remembers. @default 1000 */
   readonly maxLogEvents?: number;

@@ -95,6 +95,7 @@ export type NativeResources = readonly [
       measured: number,
       measuredCgroup: number | undefined,
     ])[],
+    givenUp: boolean,
   ])[],
 ];
 export type NativeAction = readonly [action: 'load' | 'unload', name: string, version: number];
@@ -181,7 +182,10 @@ export interface NativeManager {
     cause: number,
     retriable: boolean,
   ): void;
-  /** `shared`: what the servable gives away for other threads, an opaque native value. */
+  /**
+   * `shared`: what the servable gives away for other threads, an opaque native value. `givenUp`: the load still runs, and this
+   * is its name for loadOver().
+   */
   loadDone(
     token: number,
     code: string | undefined,
@@ -189,7 +193,9 @@ export interface NativeManager {
     cause: number,
     retriable: boolean,
     shared?: unknown,
+    givenUp?: number,
   ): void;
+  loadOver(givenUp: number): void;
   unloadDone(token: number, code: string | undefined, message: string, cause: number): void;
   drained(name: string, version: number, epoch: number): void;
   /** Other threads may attach by this token from now on. */

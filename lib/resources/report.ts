@@ -28,10 +28,11 @@ export function toReport([deviceRows, versionRows]: NativeResources, devices: De
       ...(status === undefined ? {} : { error: new AspiredError(status.code as AspiredErrorCode, status.message) }),
     };
   });
-  const versions = versionRows.map(([name, version, state, standby, waiting, shares]) => ({
+  const versions = versionRows.map(([name, version, state, standby, waiting, shares, givenUp]) => ({
     id: { name, version },
     state: harnessStates[state] as HarnessState,
     standby,
+    ...(givenUp ? { givenUp } : {}),
     ...(waiting === undefined ? {} : { waiting }),
     shares: shares.map(([device, estimated, reserved, measured, measuredCgroup]) => ({
       device: (rows[device] as DeviceResources).device,

@@ -106,6 +106,11 @@ export interface VersionResources {
   readonly id: ServableId;
   readonly state: HarnessState;
   readonly standby: boolean;
+  /**
+   * Not the version, but a load of it that was given up (`cancelGraceMs`) and still runs: what it took comes back when its
+   * promise has settled and what it brought is unloaded.
+   */
+  readonly givenUp?: boolean;
   /** Why it waits for memory, with the arithmetic. */
   readonly waiting?: string;
   readonly shares: readonly ResourceShare[];

@@ -86,7 +86,8 @@ void JsLink::EstimateDone(uint64_t token, EstimateOutcome outcome) {
 }
 
 void JsLink::LoadDone(uint64_t token, LoadOutcome outcome,
-                      std::shared_ptr<Shareable> shared) {
+                      std::shared_ptr<Shareable> shared, uint64_t given_up) {
+  outcome.given_up = given_up != 0;
   Loader::LoadDone done;
   {
     std::lock_guard<std::mutex> lock(mu_);
@@ -95,8 +96,20 @@ void JsLink::LoadDone(uint64_t token, LoadOutcome outcome,
     if (node.empty()) return;
     done = std::move(node.mapped().done);
     node.mapped().loader->shared_ = std::move(shared);
+    if (given_up != 0) given_up_[given_up] = std::move(node.mapped().over);
   }
   done(std::move(outcome));
+}
+
+void JsLink::LoadOver(uint64_t given_up) {
+  std::function<void()> over;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    auto node = given_up_.extract(given_up);
+    if (node.empty()) return;
+    over = std::move(node.mapped());
+  }
+  over();
 }
 
 void JsLink::UnloadDone(uint64_t token, Status outcome) {
@@ -120,12 +133,13 @@ void JsLink::Cut() {
   estimates.swap(estimates_);
   loads.swap(loads_);
   unloads.swap(unloads_);
+  given_up_.clear();
 }
 
 void JsLoader::Load(const LoadContext& context, LoadDone done) {
   {
     std::lock_guard<std::mutex> lock(link_->mu_);
-    link_->loads_[token_] = {this, std::move(done)};
+    link_->loads_[token_] = {this, std::move(done), context.over};
   }
   link_->queue_->Post(
       [link = link_, token = token_, context = context](Napi::Env env) {

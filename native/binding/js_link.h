@@ -65,10 +65,15 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   uint64_t NextToken() { return next_token_++; }
 
   // The completions that a loader owes; ignored when nothing is owed. `shared`
-  // is what the loader carries from then on; null: nothing.
+  // is what the loader carries from then on; null: nothing. `given_up` names a
+  // load that still runs, for LoadOver(), and not twice: the loader may be gone
+  // by then, or load again.
   void EstimateDone(uint64_t token, EstimateOutcome outcome);
   void LoadDone(uint64_t token, LoadOutcome outcome,
-                std::shared_ptr<Shareable> shared = nullptr);
+                std::shared_ptr<Shareable> shared = nullptr,
+                uint64_t given_up = 0);
+  // A load that was given up is over.
+  void LoadOver(uint64_t given_up);
   void UnloadDone(uint64_t token, Status outcome);
 
   // Told of every loader that is being unloaded, in the order of the state
@@ -84,6 +89,7 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   struct OwedLoad {
     JsLoader* loader = nullptr;
     Loader::LoadDone done;
+    std::function<void()> over;
   };
   void Dispatch(Napi::Env env, Message kind, const Napi::Value& a,
                 const Napi::Value& b);
@@ -98,6 +104,7 @@ class JsLink : public std::enable_shared_from_this<JsLink> {
   // Guarded by mu_. A loader that owes a completion is alive.
   std::unordered_map<uint64_t, Loader::EstimateDone> estimates_;
   std::unordered_map<uint64_t, OwedLoad> loads_;
+  std::unordered_map<uint64_t, std::function<void()>> given_up_;
   // Those of loads_ that were cancelled: a message that has not been dispatched
   // by then calls nobody.
   std::unordered_set<uint64_t> cancelled_;

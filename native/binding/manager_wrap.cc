@@ -164,6 +164,7 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
               InstanceMethod<&W::FinishBake>("finishBake"),
               InstanceMethod<&W::EstimateDone>("estimateDone"),
               InstanceMethod<&W::LoadDone>("loadDone"),
+              InstanceMethod<&W::LoadOver>("loadOver"),
               InstanceMethod<&W::UnloadDone>("unloadDone"),
               InstanceMethod<&W::Drained>("drained"),
               InstanceMethod<&W::SetNumLoadThreads>("setNumLoadThreads"),
@@ -423,11 +424,13 @@ Napi::Value ManagerWrap::GetUnloadThreads(const Napi::CallbackInfo& info) {
   return WrapExecutor(info.Env(), manager_->basic().unload_threads());
 }
 
-// (token, code | undefined, message, cause, retriable, shared | undefined)
+// (token, code | undefined, message, cause, retriable, shared | undefined,
+//  givenUp | undefined)
 void ManagerWrap::LoadDone(const Napi::CallbackInfo& info) {
-  link_->LoadDone(static_cast<uint64_t>(VersionFrom(info[0])),
-                  {StatusFromJs(info, 1), info[4].ToBoolean()},
-                  UnwrapShareable(info[5]));
+  link_->LoadDone(
+      static_cast<uint64_t>(VersionFrom(info[0])),
+      {StatusFromJs(info, 1), info[4].ToBoolean()}, UnwrapShareable(info[5]),
+      info[6].IsNumber() ? static_cast<uint64_t>(VersionFrom(info[6])) : 0);
 }
 
 // (token, code | undefined, message, cause)

@@ -52,6 +52,7 @@ class ManagerWrap final : public Napi::ObjectWrap<ManagerWrap> {
   void EstimateDone(const Napi::CallbackInfo& info);
   void CancelWait(const Napi::CallbackInfo& info);
   void LoadDone(const Napi::CallbackInfo& info);
+  void LoadOver(const Napi::CallbackInfo& info);
   void UnloadDone(const Napi::CallbackInfo& info);
   void Drained(const Napi::CallbackInfo& info);
   void SetNumLoadThreads(const Napi::CallbackInfo& info);

@@ -47,4 +47,9 @@ void ManagerWrap::EstimateDone(const Napi::CallbackInfo& info) {
                       std::move(outcome));
 }
 
+// (givenUp)
+void ManagerWrap::LoadOver(const Napi::CallbackInfo& info) {
+  link_->LoadOver(static_cast<uint64_t>(VersionFrom(info[0])));
+}
+
 }  // namespace aspired::binding

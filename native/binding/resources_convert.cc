@@ -46,7 +46,7 @@ Napi::Value DeviceToJs(Napi::Env env, const ResourcesReport::Device& d) {
 }
 
 // [name, version, state, standby, waiting | undefined,
-//  [[device, estimated, reserved, measured, measuredCgroup], ...]]
+//  [[device, estimated, reserved, measured, measuredCgroup], ...], givenUp]
 Napi::Value VersionToJs(Napi::Env env, const ResourcesReport::Version& v) {
   Napi::Array shares = Napi::Array::New(env, v.shares.size());
   for (uint32_t i = 0; i < v.shares.size(); ++i) {
@@ -59,7 +59,7 @@ Napi::Value VersionToJs(Napi::Env env, const ResourcesReport::Version& v) {
     entry.Set(4u, OptionalDelta(env, share.measured_cgroup));
     shares.Set(i, entry);
   }
-  Napi::Array row = Napi::Array::New(env, 6);
+  Napi::Array row = Napi::Array::New(env, 7);
   row.Set(0u, v.id.name);
   row.Set(1u, static_cast<double>(v.id.version));
   row.Set(2u, static_cast<double>(v.state));
@@ -68,6 +68,7 @@ Napi::Value VersionToJs(Napi::Env env, const ResourcesReport::Version& v) {
                   ? env.Undefined()
                   : Napi::Value(Napi::String::New(env, v.waiting)));
   row.Set(5u, shares);
+  row.Set(6u, v.given_up);
   return row;
 }
 

@@ -350,7 +350,7 @@ std::string BasicManager::ExplainWait(const ServableId& id) const {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
   if (m == nullptr || !m->waiting) return "";
-  const std::string why = ledger_->Shortage(m->account->requested);
+  const std::string why = ShortageLocked(*m);
   return why.empty() ? "It fits and waits for its turn" : why;
 }
 

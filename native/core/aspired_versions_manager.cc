@@ -454,7 +454,7 @@ std::vector<ServableVersionState> AspiredVersionsManager::GetVersionStates(
     row.standby = s->standby;
     row.baking = record.baking;
     row.bad = record.bad;
-    if (s->state == HarnessState::kLoadRequested) {
+    if (s->state < HarnessState::kReady) {
       row.waiting = basic_->ExplainWait({name, s->version});
     }
     row.incarnation = s->incarnation;

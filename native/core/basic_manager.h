@@ -26,7 +26,8 @@
 // decision at a time; nothing is held while it waits, and unloads never wait
 // for memory. A reservation lasts until the unload has returned, or the load
 // has failed for good. When a load does not fit, standbys go, oldest first, as
-// many as it takes.
+// many as it takes. One that was given up and still runs has its reservation
+// until it is over, though its version is gone or tries again with another one.
 //
 // A pause before a retry, and a version that drains, hold no thread and no
 // slot. A slot is held by an attempt, or an unload, that is under way; a loader
@@ -202,6 +203,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   struct Managed;
   using ManagedPtr = std::shared_ptr<Managed>;
   enum class Work { kLoad, kUnload };
+  using GivenUp = std::pair<ServableId, std::unique_ptr<ResourceAccount>>;
 
   explicit BasicManager(Options options);
 
@@ -234,6 +236,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void ObserveLocked(const ResourceLedger::Mark& mark,
                      const std::vector<DeviceReading>& readings);
   void NoteLookLocked(bool all);
+  std::string ShortageLocked(const Managed& m) const;
   void BeginWorkLocked(const ManagedPtr& m, Work work, const SelfMemory& self);
   void EndLoadLocked(const ManagedPtr& m, const SelfMemory& self);
   // After EndLoadLocked(), of a load that succeeded.
@@ -249,7 +252,9 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // Pushes the effect that runs `m`'s loader where it belongs.
   void DispatchLocked(const ManagedPtr& m, Work work);
   void CallLoader(const ManagedPtr& m, Work work, int attempt);
-  void OnLoadDone(const ManagedPtr& m, LoadOutcome outcome);
+  void OnLoadDone(const ManagedPtr& m, uint64_t run, LoadOutcome outcome);
+  void GiveUpLocked(const ManagedPtr& m, uint64_t run);
+  void OnLoadOver(uint64_t run);
   void OnUnloadDone(const ManagedPtr& m, Status outcome);
   void RetryLocked(const ManagedPtr& m);
   // `failures`: so far.
@@ -284,6 +289,8 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   uint64_t memory_changes_ = 1;  // see MemoryChangedLocked()
   uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;
+  uint64_t next_run_ = 1;
+  std::map<uint64_t, GivenUp> given_up_;  // that still run, by run
   std::minstd_rand random_;
 };
 

@@ -38,6 +38,7 @@ void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
     return;
   }
   LoadContext context{m->id(), attempt};
+  uint64_t run = 0;
   {
     std::unique_lock<std::mutex> lock(mu_);
     if (m->harness.cancelled() || IsTerminal(m->harness.state())) {
@@ -45,20 +46,28 @@ void BasicManager::CallLoader(const ManagedPtr& m, Work work, int attempt) {
       // CancelLoad() of the loader came too early to be heard, so the loader is
       // not called at all.
       lock.unlock();
-      OnLoadDone(m, {Status(ErrorCode::kLoadCancelled,
-                            m->id().ToString() + " was dropped"),
-                     /*retriable=*/false});
+      OnLoadDone(m, run,
+                 {Status(ErrorCode::kLoadCancelled,
+                         m->id().ToString() + " was dropped"),
+                  /*retriable=*/false});
       return;
     }
     BeginWorkLocked(m, work, self_memory);
     if (m->account) context.reserved = m->account->reserved;
+    run = next_run_++;
   }
-  m->harness.loader()->Load(context, [self, m](LoadOutcome outcome) {
-    self->OnLoadDone(m, std::move(outcome));
+  // Weak: it may never come.
+  context.over = [weak = weak_from_this(), run] {
+    if (const auto manager = weak.lock()) manager->OnLoadOver(run);
+  };
+  m->harness.loader()->Load(context, [self, m, run](LoadOutcome outcome) {
+    self->OnLoadDone(m, run, std::move(outcome));
   });
 }
 
-void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
+// `run`: of next_run_; 0: the loader was not called.
+void BasicManager::OnLoadDone(const ManagedPtr& m, uint64_t run,
+                              LoadOutcome outcome) {
   if (!outcome.status.ok() && outcome.retriable && options_.should_retry) {
     outcome.retriable = options_.should_retry(outcome.status, m->id());
   }
@@ -67,7 +76,11 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   {
     std::lock_guard<std::mutex> lock(mu_);
     --loads_under_way_;
-    EndLoadLocked(m, self_memory);
+    if (outcome.given_up && m->account && !m->account->reserved.empty()) {
+      GiveUpLocked(m, run);
+    } else {
+      EndLoadLocked(m, self_memory);
+    }
     if (IsTerminal(m->harness.state())) {
       came_late = outcome.status.ok();  // abandoned meanwhile
     } else {
@@ -87,7 +100,7 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
           break;
         case LoaderHarness::Verdict::kRetry:
           // The reservation stays: the pause is short, and the retry is part
-          // of the load.
+          // of the load. (That of one that was given up is not its own.)
           if (m->account) ledger_->ForgetMeasured(m->account.get());
           ScheduleRetryLocked(m, m->harness.attempts());
           break;
@@ -108,6 +121,33 @@ void BasicManager::OnLoadDone(const ManagedPtr& m, LoadOutcome outcome) {
   // A servable that nobody waits for is not leaked. Here, because there may be
   // no unload thread any more; not as an effect, because it may block.
   if (came_late) m->harness.loader()->Unload([m](Status) {});
+}
+
+// The next attempt of `m` may begin before this one is over, and both have
+// memory then: it needs another reservation. REQUIRES: `m` has one.
+void BasicManager::GiveUpLocked(const ManagedPtr& m, uint64_t run) {
+  auto next = ResourceAccount::For(m->id().name);
+  next->estimated = m->account->estimated;
+  // Its work goes on, so what the process grows by is also its own.
+  given_up_.insert_or_assign(run, GivenUp{m->id(), std::move(m->account)});
+  m->account = std::move(next);
+}
+
+void BasicManager::OnLoadOver(uint64_t run) {
+  const SelfMemory self_memory = ReadSelf();
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    auto node = given_up_.extract(run);
+    if (node.empty()) return;
+    ResourceAccount* const account = node.mapped().second.get();
+    reading_wanted_ = true;  // it shows what came back
+    ledger_->EndLoad(account, self_memory);
+    ledger_->Release(account);
+    MemoryChangedLocked();
+    AdmitLoadsLocked();
+  }
+  Flush();
+  if (options_.wake) options_.wake();
 }
 
 void BasicManager::ScheduleRetryLocked(const ManagedPtr& m, int failures) {

@@ -3,14 +3,17 @@
 // Obligations of the one who implements it:
 //   1. Load() calls `done` exactly once for each call, from any thread, also
 //      before Load() returns. A failed load leaves nothing behind that Unload()
-//      would have to free: Unload() is not called after a failure.
+//      would have to free: Unload() is not called after a failure. One that is
+//      given up and still runs is a failure that says so:
+//      LoadOutcome::given_up.
 //   2. Unload() calls `done` exactly once. The servable is gone then, and its
 //      memory given back.
 //   3. Neither throws.
 // What the manager promises in return:
-//   1. Load() and Unload() of one loader never overlap. Load() may be called
-//      again after a failure, never after Unload(). Unload() follows a
-//      successful Load() exactly once, when no reader holds the servable.
+//   1. Load() and Unload() of one loader never overlap, but for loads that were
+//      given up. Load() may be called again after a failure, never after
+//      Unload(). Unload() follows a successful Load() exactly once, when no
+//      reader holds the servable.
 //   2. No lock of the manager is held during any call.
 //   3. The loader outlives every call and every `done` it owes.
 //   4. Estimates are asked for before the first Load() only.
@@ -39,12 +42,19 @@ struct LoadContext {
   int attempt = 1;
   // What is reserved for it, bound; empty when nothing is.
   ResourceAllocation reserved = {};
+  // Of a load that was given up: it runs no more, and what it had is freed.
+  // Called once, after `done` has returned, from any thread; the loader may be
+  // dead by then.
+  std::function<void()> over = nullptr;
 };
 
 struct LoadOutcome {
   Status status;
   // False: a retry is pointless, whatever the budget says. Of failures only.
   bool retriable = true;
+  // Nobody waits for it any more, though it still runs: its memory is not free
+  // before LoadContext::over. Of failures only.
+  bool given_up = false;
 };
 
 struct EstimateOutcome {

@@ -1,5 +1,6 @@
 // Readings of memory, and what loads and unloads are measured to take, of
 // BasicManager.
+#include <cassert>
 #include <utility>
 
 #include "core/basic_manager.h"
@@ -115,6 +116,20 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
   if (!trivial) return;
   ledger_->Release(&account);
   m->account.reset();
+}
+
+std::string BasicManager::ShortageLocked(const Managed& m) const {
+  std::string why = ledger_->Shortage(m.account->requested);
+  if (why.empty() || given_up_.empty()) return why;
+  // They may never come to an end, and no version shows them.
+  ResourceAllocation held;
+  for (const auto& [run, load] : given_up_) {
+    Status s = ledger_->util().Add(load.second->reserved, &held);
+    assert(s.ok());
+    (void)s;
+  }
+  return why + "; of that, loads that were given up and still run have " +
+         held.ToString();
 }
 
 void BasicManager::EndUnloadLocked(const ManagedPtr& m,

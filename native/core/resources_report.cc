@@ -57,6 +57,22 @@ ResourcesReport::Device DeviceOf(const ResourceLedger& ledger, size_t index) {
   return row;
 }
 
+void AddRow(const ResourceLedger& ledger, const ResourceAccount& account,
+            ResourcesReport::Version row, ResourcesReport* report) {
+  row.shares = SharesOf(ledger, account);
+  const bool resident = account.phase == ResourceAccount::Phase::kResident;
+  for (const ResourcesReport::Share& share : row.shares) {
+    ResourcesReport::Device& device = report->devices[share.device];
+    device.estimated += share.estimated;
+    if (device.measured_cgroup) {
+      *device.measured_cgroup += share.measured_cgroup.value_or(0);
+    }
+    if (!resident) continue;
+    device.drift += share.measured - static_cast<int64_t>(share.reserved);
+  }
+  report->versions.push_back(std::move(row));
+}
+
 }  // namespace
 
 ResourcesReport BasicManager::GetResources() {
@@ -89,21 +105,16 @@ ResourcesReport BasicManager::GetResources() {
       row.id = m->id();
       row.state = m->harness.state();
       row.standby = m->standby;
-      row.shares = SharesOf(*ledger_, *m->account);
-      if (m->waiting) row.waiting = ledger_->Shortage(m->account->requested);
-      const bool resident =
-          m->account->phase == ResourceAccount::Phase::kResident;
-      for (const ResourcesReport::Share& share : row.shares) {
-        ResourcesReport::Device& device = report.devices[share.device];
-        device.estimated += share.estimated;
-        if (device.measured_cgroup) {
-          *device.measured_cgroup += share.measured_cgroup.value_or(0);
-        }
-        if (!resident) continue;
-        device.drift += share.measured - static_cast<int64_t>(share.reserved);
-      }
-      report.versions.push_back(std::move(row));
+      if (m->waiting) row.waiting = ShortageLocked(*m);
+      AddRow(*ledger_, *m->account, std::move(row), &report);
     }
+  }
+  for (const auto& [run, load] : given_up_) {
+    ResourcesReport::Version row;
+    row.id = load.first;
+    row.state = HarnessState::kLoading;
+    row.given_up = true;
+    AddRow(*ledger_, *load.second, std::move(row), &report);
   }
   return report;
 }

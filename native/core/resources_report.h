@@ -52,6 +52,8 @@ struct ResourcesReport {
     ServableId id;
     HarnessState state = HarnessState::kNew;
     bool standby = false;
+    // Not the version, but a load of it that was given up and still runs.
+    bool given_up = false;
     std::string waiting;  // why it waits for memory; empty when it does not
     std::vector<Share> shares;
   };

@@ -196,6 +196,7 @@ void LoaderProbe::Load(const LoadContext& context, Loader::LoadDone done) {
     ++loads_;
     attempts_.push_back(context.attempt);
     reserved_ = context.reserved;
+    over_ = context.over;
     load_thread_ = std::this_thread::get_id();
     hook = on_load_;
     changed_.notify_all();
@@ -350,6 +351,30 @@ void LoaderProbe::FinishLoad(Status status, bool retriable) {
     done = std::exchange(held_load_, nullptr);
   }
   EndLoad(done, {std::move(status), retriable});
+}
+
+void LoaderProbe::GiveUpLoad(Status status, bool retriable) {
+  Loader::LoadDone done;
+  {
+    std::unique_lock<std::mutex> lock(mu_);
+    const bool held =
+        changed_.wait_for(lock, kDeadline, [this] { return load_held_; });
+    ASSERT_TRUE(held && kind_ != Kind::kBlocking) << "no load to give up";
+    load_held_ = false;
+    given_up_ = over_;
+    done = std::exchange(held_load_, nullptr);
+  }
+  EndLoad(done, {std::move(status), retriable, /*given_up=*/true});
+}
+
+void LoaderProbe::LoadIsOver() {
+  std::function<void()> over;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    ASSERT_TRUE(given_up_) << "no load was given up";
+    over = std::exchange(given_up_, nullptr);
+  }
+  over();
 }
 
 void LoaderProbe::FinishUnload(Status status) {

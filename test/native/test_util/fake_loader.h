@@ -74,6 +74,9 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   // --- The hand. Waits until the load is under way, then ends it: for a
   // blocking loader on the load's thread, otherwise on this one.
   void FinishLoad(Status status = Status::Ok(), bool retriable = true);
+  // The load under way is given up while it runs; LoadIsOver() ends it, once.
+  void GiveUpLoad(Status status, bool retriable = true);
+  void LoadIsOver();
   void FinishUnload(Status status = Status::Ok());
   // With what Estimate() said.
   void FinishEstimate();
@@ -140,6 +143,8 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   bool load_held_ = false;
   bool unload_held_ = false;
   Loader::LoadDone held_load_;
+  std::function<void()> over_;      // of the last load
+  std::function<void()> given_up_;  // of the last one that was given up
   Loader::UnloadDone held_unload_;
   Loader::EstimateDone held_estimate_;
   std::optional<LoadOutcome> load_answer_;
