@@ -236,7 +236,7 @@ export interface ServableVersionState {
   /** Handles held in this isolate. */
   readonly leases: number;
   /**
-   * Why it does not load yet: it waits for memory, with the arithmetic. Of a version
+   * Why it does not load yet: it waits for memory, with the arithmetic; or its loader is asked for an estimate. Of a version
    * that is Loading, its next attempt waits, after one that was given up.
    */
   readonly waiting?: string;

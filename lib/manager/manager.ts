@@ -180,7 +180,8 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
 
   /**
    * Changes limits while everything runs; what is not given stays. A higher one admits what waits, and loads that could
-   * never fit are tried again. A lower one takes nothing from anybody: it holds for what is reserved from now on.
+   * never fit are tried again, unless `enableReloadServablesWithError` is false: then they stay failed until they are dropped
+   * and aspired again. A lower one takes nothing from anybody: it holds for what is reserved from now on.
    *
    * @throws AspiredError ERR_INVALID_ARGUMENT, ERR_UNKNOWN_OPTION, ERR_DEVICE_NOT_FOUND, ERR_MANAGER_CLOSED
    */

@@ -120,6 +120,11 @@ void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
   if (request.empty()) return load_queue_.PushFree(key, m);
   if (m->account == nullptr) m->account = ResourceAccount::For(m->id().name);
   m->account->requested = std::move(request);
+  // Before it gets its turn: every slot may be taken for long.
+  if (const std::string why = ledger_->NeverFits(m->account->requested);
+      !why.empty()) {
+    return EndHopelessLocked(m, why);
+  }
   m->waiting = true;
   m->waits_since = ledger_->NextResidency();
   load_queue_.PushWaiting(key, m);
@@ -161,16 +166,7 @@ class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
            ShareADevice(a->account->requested, b->account->requested);
   }
   void Drop(ManagedPtr m) override {
-    if (!IsTerminal(m->harness.state())) {
-      manager_.ReleaseLocked(m);
-      Status s = m->harness.Fail(
-          Status(ErrorCode::kResourceExhausted,
-                 m->id().ToString() + " can never fit: " + never_),
-          /*retriable=*/true);
-      assert(s.ok());
-      (void)s;
-      manager_.EndLocked(m, m->harness.status());
-    }
+    if (!IsTerminal(m->harness.state())) manager_.EndHopelessLocked(m, never_);
     // Its loader may die with it, and that is foreign code: not under the
     // lock.
     manager_.effects_.Push([m = std::move(m)] {});
@@ -180,6 +176,18 @@ class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
   BasicManager& manager_;
   std::string never_;
 };
+
+void BasicManager::EndHopelessLocked(const ManagedPtr& m,
+                                     const std::string& why) {
+  ReleaseLocked(m);
+  Status s =
+      m->harness.Fail(Status(ErrorCode::kResourceExhausted,
+                             m->id().ToString() + " can never fit: " + why),
+                      /*retriable=*/true);
+  assert(s.ok());
+  (void)s;
+  EndLocked(m, m->harness.status());
+}
 
 void BasicManager::AdmitLoadsLocked() {
   const TimePoint now = options_.clock->Now();
@@ -341,6 +349,13 @@ void BasicManager::SetLimits(const std::vector<uint64_t>& limits) {
   std::lock_guard<std::mutex> lock(mu_);
   if (!ledger_) return;
   ledger_->SetLimits(limits);
+  // Not in their turn, which comes only when a slot is free.
+  for (const ManagedPtr& m : load_queue_.TakeWaitingIf([this](const auto& w) {
+         return !IsTerminal(w->harness.state()) &&
+                !ledger_->NeverFits(w->account->requested).empty();
+       })) {
+    EndHopelessLocked(m, ledger_->NeverFits(m->account->requested));
+  }
   look_at_all_ = true;
   MemoryChangedLocked();
   AdmitLoadsLocked();
@@ -349,7 +364,11 @@ void BasicManager::SetLimits(const std::vector<uint64_t>& limits) {
 std::string BasicManager::ExplainWait(const ServableId& id) const {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
-  if (m == nullptr || !m->waiting) return "";
+  if (m == nullptr) return "";
+  if (m->estimating && m->harness.state() == HarnessState::kLoadRequested) {
+    return "Its loader is asked for an estimate";
+  }
+  if (!m->waiting) return "";
   const std::string why = ShortageLocked(*m);
   return why.empty() ? "It fits and waits for its turn" : why;
 }

@@ -139,6 +139,21 @@ class AdmissionQueue {
     return PopFree();
   }
 
+  // Out with those that wait of which this is true.
+  template <typename Predicate>
+  std::vector<Item> TakeWaitingIf(Predicate is_gone) {
+    std::vector<Item> items;
+    for (auto it = waiting_.begin(); it != waiting_.end();) {
+      if (!is_gone(it->second.item)) {
+        ++it;
+        continue;
+      }
+      items.push_back(std::move(it->second.item));
+      it = Erase(it);
+    }
+    return items;
+  }
+
   // Everything, in order.
   std::vector<Item> Clear() {
     std::vector<Item> items;

@@ -151,7 +151,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // By device of Options::limits. What waits is looked at again, and what can
   // never fit now ends.
   void SetLimits(const std::vector<uint64_t>& limits);
-  // Why a load waits for memory, with the arithmetic; empty when it does not.
+  // Why a load waits, with the arithmetic of memory; empty when it does not.
   std::string ExplainWait(const ServableId& id) const;
   // Whether the load that waits would fit without these versions and without
   // any standby.
@@ -223,6 +223,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void EnqueueLoadLocked(const ManagedPtr& m);
   void AdmitLoadsLocked();
   void StartLoadLocked(const ManagedPtr& m);
+  void EndHopelessLocked(const ManagedPtr& m, const std::string& why);
   uint64_t ResidentSinceLocked(const Managed& m);
   // Someone waits and does not fit: standbys go, or the owner is told.
   void MakeRoomLocked(const ManagedPtr& m);

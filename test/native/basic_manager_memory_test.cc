@@ -226,6 +226,54 @@ TEST_F(BasicManagerMemoryTest, WhoWaitsForASlotAloneSaysSo) {
   EXPECT_TRUE(end.status().ok());
 }
 
+TEST_F(BasicManagerMemoryTest, WhoseLoaderOwesAnEstimateSaysSo) {
+  auto probe = Managed({"A", 1}, {Main(60)});
+  probe->HoldEstimates();
+  const Completion end = Load({"A", 1});
+  EXPECT_EQ(t_.manager->ExplainWait({"A", 1}),
+            "Its loader is asked for an estimate");
+  probe->FinishEstimate();
+  Pump();
+  EXPECT_TRUE(end.status().ok());
+  EXPECT_EQ(t_.manager->ExplainWait({"A", 1}), "");
+}
+
+TEST_F(BasicManagerMemoryTest, WhatCanNeverFitFailsThoughEverySlotIsTaken) {
+  auto busy = Managed({"A", 1}, {Main(10)});
+  busy->HoldLoads();
+  Load({"A", 1});
+  auto hopeless = Managed({"A", 2}, {Main(200)});
+  const Completion end = Load({"A", 2});
+  ASSERT_TRUE(end.is_done());
+  EXPECT_EQ(end.status().code(), ErrorCode::kResourceExhausted);
+  EXPECT_THAT(std::string(end.status().message()),
+              HasSubstr("A/2 can never fit: "));
+  EXPECT_EQ(t_.State({"A", 2}), kError);
+  EXPECT_EQ(Device(0).estimated, 10 * kMiB);
+  busy->FinishLoad();
+}
+
+TEST_F(BasicManagerMemoryTest, AndThoughItWaitsWhenTheLimitIsLowered) {
+  auto busy = Managed({"A", 1}, {Main(10)});
+  busy->HoldLoads();
+  Load({"A", 1});
+  Managed({"A", 2}, {Main(80)});
+  const Completion hopeless = Load({"A", 2});
+  Managed({"A", 3}, {Main(70)});
+  const Completion other = Load({"A", 3});
+  Managed({"A", 4}, {Main(80)});
+  Load({"A", 4});
+  EXPECT_TRUE(t_.Cancel({"A", 4}).ok());
+  SetLimits(75);
+  ASSERT_TRUE(hopeless.is_done());
+  EXPECT_EQ(hopeless.status().code(), ErrorCode::kResourceExhausted);
+  EXPECT_FALSE(other.is_done());
+  SetLimits(100);
+  busy->FinishLoad();
+  Pump();
+  EXPECT_TRUE(other.status().ok());
+}
+
 TEST_F(BasicManagerMemoryTest, HigherPriorityThenOlderGoesFirst) {
   Loaded({"H", 1}, {Main(100)});
   std::vector<int64_t> order;

@@ -33,7 +33,7 @@ const ram = (m: TestManager) => {
 /** Waits until the version waits for memory; why. */
 async function waiting(m: TestManager, name: string): Promise<string> {
   await m.until(
-    eventually(() => stateOf(m, name)?.waiting !== undefined, `${name} to wait`),
+    eventually(() => /needs/.test(stateOf(m, name)?.waiting ?? ''), `${name} to wait`),
     `${name} to wait`,
   );
   assert.equal(stateOf(m, name)?.state, 'LoadRequested');
@@ -142,6 +142,27 @@ test('a load that can never fit fails at once, with the arithmetic', async (t) =
   assert.equal(stateOf(m, 'a')?.state, 'Error');
   assertEmpty(m);
   await m.aspire('b', list(100));
+});
+
+test('a load that can never fit fails at once though every slot is taken', async (t) => {
+  const m = start(t, { numLoadThreads: 1 });
+  const busy = taking(10, new ManualLoader());
+  m.manager.setAspiredVersions('busy', one(1, busy));
+  const attempt = await busy.loading();
+  const { versions } = await m.aspire('a', list(200));
+  coded('ERR_RESOURCE_EXHAUSTED', 'RESOURCE_EXHAUSTED')(versions[0]?.error);
+  attempt.succeed(1);
+});
+
+test('what could never fit stays failed when the limit is raised where nothing that failed is loaded again', async (t) => {
+  const m = start(t, { enableReloadServablesWithError: false });
+  await m.aspire('a', list(101));
+  m.manager.setResourceLimits({ ram: '101MiB' });
+  await m.aspire('b', list(1));
+  assert.equal(stateOf(m, 'a')?.state, 'Error');
+  await m.aspire('a', []);
+  await m.aspire('a', list(100));
+  assert.equal(stateOf(m, 'a')?.state, 'Ready');
 });
 
 test('what could never fit is tried again when the limit is raised', async (t) => {
@@ -344,6 +365,7 @@ test('an estimate that never comes delays nothing else, and the version can be d
   m.manager.setAspiredVersions('a', one(1, never));
   await m.saw('a', 1, 'Start');
   await m.aspire('b', list(30));
+  assert.equal(stateOf(m, 'a')?.waiting, 'Its loader is asked for an estimate');
   await m.aspire('a', []);
   assert.equal(never.loads, 0);
   assert.deepEqual(m.events.statesOf('a', 1), ['Start', 'End']);
