@@ -7,8 +7,16 @@ type Providers = NativeLoadRequest['executionProviders'];
 export interface CudaReservation {
   /** CUDA's ordinal of the device. */
   readonly device: number;
-  /** Bytes. */
+  /** Bytes, of the provider's arena. */
   readonly bytes: number;
+}
+
+/**
+ * How far the provider's arena may grow: what is reserved, without the part that is meant for what it takes beside the arena.
+ * `weights`: what the arena needs at least. A reservation that is smaller than both together was not made from our estimate.
+ */
+export function arenaLimit(reserved: number, base: number, weights: number): number {
+  return Math.min(reserved, Math.max(reserved - base, weights));
 }
 
 /**

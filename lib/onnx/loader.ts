@@ -3,7 +3,7 @@ import { AspiredError } from '../errors.js';
 import { invalidOption } from '../options.js';
 import type { ResourceAllocation } from '../resources/types.js';
 import type { LoadContext, Loader } from '../types.js';
-import { withCudaReservation } from './cuda-provider.js';
+import { arenaLimit, withCudaReservation } from './cuda-provider.js';
 import { loadSession } from './engine.js';
 import { estimateMemory } from './model-memory.js';
 import { modelBytes, resolveModel } from './model-path.js';
@@ -20,7 +20,8 @@ const NUM_GPUS = Symbol.for('aspired.numGpus');
 
 /**
  * Device memory of the CUDA execution provider: the weights, and what its context and libraries take. NOT measured: no GPU
- * was at hand. The reservation also limits the provider's arena, and what was really taken corrects the next estimate.
+ * was at hand. The reservation without the latter also limits the provider's arena, and what was really taken corrects the next
+ * estimate.
  */
 const DEVICE_MEMORY_PER_BYTE = 1.2;
 const DEVICE_MEMORY_BASE = 512 * 2 ** 20;
@@ -29,13 +30,20 @@ function threadsIn(context: unknown, key: symbol): unknown {
   return (context as Record<symbol, unknown> | undefined)?.[key];
 }
 
+async function deviceMemoryOfWeights(path: string): Promise<number> {
+  return Math.ceil((await modelBytes(path)) * DEVICE_MEMORY_PER_BYTE);
+}
+
 // The CUDA provider goes to the device that was reserved, and no further than that.
-function providersFor(
+async function providersFor(
   providers: CheckedOptions['request']['executionProviders'],
   context: LoadContext | undefined,
-): CheckedOptions['request']['executionProviders'] {
+  path: string,
+): Promise<CheckedOptions['request']['executionProviders']> {
   const [gpu] = context?.reservation?.cuda ?? [];
-  return gpu ? withCudaReservation(providers, { device: gpu.ordinal, bytes: gpu.memory }) : providers;
+  if (!gpu || !providers.some(({ name }) => name === 'cuda')) return providers;
+  const bytes = arenaLimit(gpu.memory, DEVICE_MEMORY_BASE, await deviceMemoryOfWeights(path));
+  return withCudaReservation(providers, { device: gpu.ordinal, bytes });
 }
 
 /**
@@ -60,9 +68,9 @@ export function onnxLoader(path: string, options: OnnxLoaderOptions = {}): Loade
     const runtimePath = findRuntime(checked.runtimePath);
     const modelPath = await resolveModel(path);
     const warmups = checked.warmupInputs.map(toWarmup);
+    const executionProviders = await providersFor(checked.request.executionProviders, context, path);
     signal?.throwIfAborted();
     try {
-      const executionProviders = providersFor(checked.request.executionProviders, context);
       const request = { ...checked.request, executionProviders, runtimePath, modelPath, warmups };
       const session = await loadSession(request, threadsIn(context, LOAD_THREADS), signal);
       return new NativeOnnxServable(session, modelPath);
@@ -78,7 +86,7 @@ export function onnxLoader(path: string, options: OnnxLoaderOptions = {}): Loade
     // Where no GPU is accounted there is nothing to reserve.
     if (!cuda || !(Number(threadsIn(context, NUM_GPUS)) > 0)) return { ram };
     const given = cuda.options.find(([key]) => key === 'device_id')?.[1];
-    const memory = Math.ceil((await modelBytes(path)) * DEVICE_MEMORY_PER_BYTE) + DEVICE_MEMORY_BASE;
+    const memory = (await deviceMemoryOfWeights(path)) + DEVICE_MEMORY_BASE;
     return { ram, cuda: [given === undefined ? { memory } : { device: Number(given), memory }] };
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { withCudaReservation } from '#lib/onnx/cuda-provider.js';
+import { arenaLimit, withCudaReservation } from '#lib/onnx/cuda-provider.js';
 
 const reservation = { device: 1, bytes: 3 * 2 ** 30 };
 const cuda = (...options: [string, string][]) => ({ name: 'cuda', options });
@@ -39,5 +39,18 @@ describe('withCudaReservation', () => {
     assert.equal(limit(Number.MAX_SAFE_INTEGER), '9007199254740991');
     assert.equal(limit(1e22), '10000000000000000000000');
     assert.equal(limit(1024.9), '1024');
+  });
+});
+
+describe('arenaLimit', () => {
+  it('is the reservation without what is meant for the context and the libraries', () => {
+    assert.equal(arenaLimit(512 + 1200, 512, 1200), 1200);
+    assert.equal(arenaLimit(3000, 512, 1200), 2488, 'experience raised the estimate');
+  });
+
+  it('leaves room for the weights where less was reserved, and is never more than the reservation', () => {
+    assert.equal(arenaLimit(1400, 512, 1200), 1200);
+    assert.equal(arenaLimit(600, 512, 1200), 600);
+    assert.equal(arenaLimit(100, 512, 50), 50);
   });
 });
