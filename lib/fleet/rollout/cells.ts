@@ -30,6 +30,8 @@ export interface Spot {
   current: boolean;
   /** The version that is to come has room beside the one that is there. */
   fits: boolean;
+  /** The phase has lasted so long that room which is not there yet will not come by itself. */
+  overdue: boolean;
 }
 
 const { OLD, NEW, PRIMARY_NEW, PREFETCH, COLD, ROLLED_BACK, WATCH } = TOLD;
@@ -51,18 +53,27 @@ export function isDisruptive(told: number, target: number): boolean {
  * What a host may have been told to be told nothing else at this stage, whatever is seen of it: 1 at the place of those
  * bits. Most hosts are there most of the time, and a tick passes them over. In IDLE it is for control hosts.
  */
-export function arrivalsOf(stage: Stage, hasOld: boolean): Uint8Array {
-  return (hasOld ? ARRIVALS : ARRIVALS_WITHOUT_OLD)[stage] as Uint8Array;
+export function arrivalsOf(stage: Stage, hasOld: boolean, overdue: boolean): Uint8Array {
+  return (!hasOld ? ARRIVALS_WITHOUT_OLD : overdue ? ARRIVALS_OVERDUE : ARRIVALS)[stage] as Uint8Array;
+}
+
+/** Told to have both versions at once, the new one for the first time. */
+function isExpanded(told: number): boolean {
+  return (told & (OLD | NEW | PRIMARY_NEW | COLD)) === (OLD | NEW);
 }
 
 const ALL_TOLD = OLD | NEW | PRIMARY_NEW | PREFETCH | COLD | ROLLED_BACK | WATCH;
 
-const ARRIVALS = makeArrivals(true);
-const ARRIVALS_WITHOUT_OLD = makeArrivals(false);
+const ARRIVALS = makeArrivals(true, false);
+const ARRIVALS_OVERDUE = makeArrivals(true, true);
+const ARRIVALS_WITHOUT_OLD = makeArrivals(false, false);
 
-function makeArrivals(hasOld: boolean): readonly Uint8Array[] {
+function makeArrivals(hasOld: boolean, overdue: boolean): readonly Uint8Array[] {
   return Object.values(STAGE).map((stage) =>
-    Uint8Array.from({ length: ALL_TOLD + 1 }, (_, told) => (hasArrived(stage, told, hasOld) ? 1 : 0)),
+    Uint8Array.from({ length: ALL_TOLD + 1 }, (_, told) => {
+      const mayBeCrowded = overdue && stage === STAGE.EXPAND && isExpanded(told);
+      return hasArrived(stage, told, hasOld) && !mayBeCrowded ? 1 : 0;
+    }),
   );
 }
 
@@ -111,16 +122,25 @@ function serves(seen: number, ready: number): boolean {
   return (seen & SEEN.ALIVE) !== 0 && (seen & ready) !== 0;
 }
 
-function expanded({ told, fits }: Spot, hasOld: boolean): number {
-  if ((told & NEW) !== 0) return told;
-  if (hasOld && !fits) return NEW | PRIMARY_NEW | COLD | WATCH;
+function expanded(spot: Spot, hasOld: boolean): number {
+  const { told, fits } = spot;
+  const crowded = isCrowded(spot);
+  if ((told & NEW) !== 0 && !crowded) return told;
+  if (crowded || (hasOld && !fits)) return NEW | PRIMARY_NEW | COLD | WATCH;
   return (hasOld ? OLD : 0) | NEW | WATCH;
 }
 
 function flipped(spot: Spot, hasOld: boolean): number {
   const { told, seen, current } = spot;
-  if ((told & NEW) === 0) return expanded(spot, hasOld);
+  if ((told & NEW) === 0 || isCrowded(spot)) return expanded(spot, hasOld);
   return current && serves(seen, SEEN.NEW_READY) ? told | PRIMARY_NEW : told;
+}
+
+// There was room for both when it was told, and somebody else has it since: another model, say, that was told in the same
+// moment by the same report. Its manager waits for room as long as it takes, and keeps the old version until then.
+function isCrowded({ told, seen, current, fits, overdue }: Spot): boolean {
+  if (!overdue || !current || fits || !isExpanded(told)) return false;
+  return serves(seen, SEEN.OLD_READY) && (seen & (SEEN.PREFETCHED | SEEN.NEW_READY | SEEN.NEW_ERROR)) === 0;
 }
 
 // A host that is not ready yet gets the final cell too: its manager keeps the old version until the new one is there. Only

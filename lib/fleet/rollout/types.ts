@@ -212,6 +212,7 @@ export const SEEN = {
   NEW_READY: 8,
   /** A plain name resolves to the new version. */
   PRIMARY_NEW: 16,
+  /** Fetched and not told to be loaded yet, or resident in any state. */
   PREFETCHED: 32,
   /** The new version failed for good, or has failed at least once and is being retried. */
   NEW_ERROR: 64,

@@ -14,6 +14,8 @@ import {
 
 const MIB = 1_048_576;
 const UNKNOWN_MIB = 0xffffffff;
+/** Share of the progress deadline in which room may come by itself: another model gives up its old version. */
+const ROOM_PATIENCE = 0.25;
 
 /** What one call of reduce() goes by. */
 export interface Tick {
@@ -92,7 +94,7 @@ const TURNS = [SEEN.ALIVE, 0] as const;
 class Collector implements Work {
   readonly writes: CellWrite[] = [];
   readonly blocked: number[] = [];
-  private readonly spot: Spot = { told: 0, seen: 0, current: false, fits: true };
+  private readonly spot: Spot = { told: 0, seen: 0, current: false, fits: true, overdue: false };
   /** One cell object per kind of cell. */
   private readonly cells: CellWrite['cell'][] = [];
   private budgetIsOpen = false;
@@ -100,7 +102,9 @@ class Collector implements Work {
   constructor(
     private readonly tick: Tick,
     private readonly state: RolloutState,
-  ) {}
+  ) {
+    this.spot.overdue = isOverdue(tick, state);
+  }
 
   scan(turn: number, before: Stage, now: Stage, after: Stage): void {
     const { wave } = this.state;
@@ -114,7 +118,7 @@ class Collector implements Work {
     const { layout, hasOld, seen } = this.tick;
     const { told, seen: bits } = seen;
     const { control } = layout;
-    const arrivals = arrivalsOf(stage, hasOld);
+    const arrivals = arrivalsOf(stage, hasOld, this.spot.overdue);
     for (let place = from; place < to; place++) {
       if (arrivals[told[place] as number] === 1) continue;
       if (stage === STAGE.IDLE && control[place] === 0) continue;
@@ -181,6 +185,13 @@ class Collector implements Work {
     this.cells[target] ??= cellOf(target, this.tick.plan.version, this.state.from);
     this.writes.push({ place, cell: this.cells[target] });
   }
+}
+
+/** Whoever waits for room in this phase has waited for a good part of what the progress deadline allows. */
+function isOverdue({ plan, state, seen, needMib }: Tick, now: RolloutState): boolean {
+  if (needMib === 0 || now.phase !== state.phase || now.wave !== state.wave) return false;
+  const since = Math.max(seen.stamps.phaseAt, state.deadlineFrom ?? 0);
+  return seen.now - since >= plan.progressDeadlineMs * ROOM_PATIENCE;
 }
 
 /** What is seen of hosts is not to be believed now: it is old, or missing. After lost writes it is all that is true. */

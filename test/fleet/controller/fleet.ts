@@ -17,6 +17,8 @@ import { deadline, PATIENCE_MS } from '../../support/deadline.js';
 /** Fast enough to wait for. */
 export const HEARTBEAT_MS = 100;
 export const MODEL = 'ranker';
+/** What a version takes of a host with FleetOptions.room. */
+export const VERSION_BYTES = 64 * 1024 * 1024;
 export const WHO = { actor: 'ops', reason: 'test' };
 
 /** Polls until the condition holds. */
@@ -44,7 +46,7 @@ export interface Behaviour {
 
 /** One host: its manager outlives its agent, as a process that is restarted does not. */
 export class Host {
-  readonly manager = new AspiredVersionsManager({ manageStateIntervalMs: 5, slowRetryIntervalMs: 3_600_000 });
+  readonly manager: AspiredVersionsManager;
   agent: FleetAgent | undefined;
   private requests = 0;
   private stopTraffic: (() => void) | undefined;
@@ -53,7 +55,13 @@ export class Host {
     private readonly fleet: Fleet,
     readonly id: string,
     readonly zone: string,
-  ) {}
+  ) {
+    const { room } = fleet;
+    this.manager = new AspiredVersionsManager({
+      ...{ manageStateIntervalMs: 5, slowRetryIntervalMs: 3_600_000 },
+      ...(room !== undefined && { resources: { ram: room * VERSION_BYTES } }),
+    });
+  }
 
   async start(): Promise<void> {
     this.agent = await deadline(
@@ -125,6 +133,7 @@ export class Host {
 
   private loaderOf(version: number): Loader {
     return {
+      ...(this.fleet.room !== undefined && { estimateResources: () => ({ ram: VERSION_BYTES }) }),
       load: () => this.fleet.behaviour.get(version)?.load?.(this.id) ?? { version },
       unload: () => {},
     };
@@ -148,6 +157,8 @@ export interface FleetOptions {
   readonly name?: string;
   readonly answerTimeout?: number;
   readonly minReplicas?: number;
+  /** Versions that a host has room for. @default any number */
+  readonly room?: number;
 }
 
 /** See the top of the file. Everything ends with the test. */
@@ -162,6 +173,11 @@ export class Fleet {
   readonly stateDir = mkdtempSync(join(tmpdir(), 'aspired-controller-'));
   client!: FleetClient;
   store!: FleetStore;
+
+  /** FleetOptions.room. */
+  get room(): number | undefined {
+    return this.options.room;
+  }
 
   private constructor(private readonly options: FleetOptions) {
     this.name = options.name ?? 'memory';

@@ -1,7 +1,7 @@
 // Hosts that die, flap, come late, or are cordoned while a rollout is under way.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Fleet, Host, MODEL, until, WHO } from './fleet.js';
+import { Fleet, Host, MODEL, until, VERSION_BYTES, WHO } from './fleet.js';
 
 test('a host that is dead does not keep a rollout from its end, and catches up when it is back', async (t) => {
   const fleet = await Fleet.start(t, { hosts: 5 });
@@ -36,6 +36,35 @@ test('a host that comes and goes does not keep a rollout from its end', async (t
     await flapping;
   }
   await fleet.serves(2);
+});
+
+test('a host whose room is taken after it was told to have both versions lets the old one go', async (t) => {
+  const fleet = await Fleet.start(t, { hosts: 2, room: 2 });
+  await fleet.control();
+  const [slow, crowded] = [fleet.host(0), fleet.host(1)];
+  await crowded.stop();
+  let loaded: () => void = () => {};
+  const loading = new Promise<object>((resolve) => {
+    loaded = () => resolve({});
+  });
+  fleet.behaviour.set(2, { load: (host) => (host === slow.id ? loading : {}) });
+  const { rollout } = await fleet.rollout({
+    ...{ bytes: VERSION_BYTES, waves: [{ percent: 100 }], minAlive: 1, progressDeadline: '12s', prefetch: false },
+  });
+  await fleet.reaches(rollout, 'WaitReady');
+  const { manager } = crowded;
+  manager.setAspiredVersions('other', [
+    { version: 1, loader: { estimateResources: () => ({ ram: VERSION_BYTES }), load: () => ({}) } },
+  ]);
+  await until(() => manager.listAvailableServableIds().some(({ name }) => name === 'other'), 'the other model');
+  await crowded.start();
+  await until(
+    () => crowded.serves() === 2,
+    async () => `version 2: ${await fleet.client.explain(rollout)}`,
+    15_000,
+  );
+  loaded();
+  await fleet.ends(rollout, 'Promoted');
 });
 
 test('a host that joins gets the stable version, also while another version is being rolled out', async (t) => {

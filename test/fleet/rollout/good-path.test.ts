@@ -145,6 +145,49 @@ test('a host without room lets the old version go first, and its cell says so un
   assert.deepEqual([...fleet.told], Array(3).fill(NEW | PRIMARY_NEW));
 });
 
+test('a host whose room was taken after it was told lets the old version go, after a while, within the budget', () => {
+  const fleet = new SmallFleet({
+    hosts: 4,
+    plan: { waves: [{ percent: 100 }], bytes: 100 * MIB, maxUnavailable: 1, progressDeadline: 40_000, prefetch: false },
+  });
+  fleet.freeMib.fill(150);
+  fleet.tick();
+  assert.equal(fleet.toldAll(TOLD.OLD | TOLD.NEW).length, 4);
+  const cold = (): number[] => fleet.toldAll(TOLD.COLD);
+  // Another model took it: managers wait for room, with what they have. Place 0 loads, place 1 failed.
+  fleet.freeMib.fill(50);
+  fleet.upToDate.fill(1);
+  fleet.seen[0] = (fleet.seen[0] as number) | SEEN.PREFETCHED;
+  fleet.seen[1] = (fleet.seen[1] as number) | SEEN.NEW_ERROR;
+  fleet.tick();
+  assert.equal(fleet.phase, 'WaitReady');
+  fleet.now += 9_999;
+  fleet.tick();
+  assert.deepEqual(cold(), [], 'room may come by itself');
+  fleet.now += 1;
+  fleet.tick();
+  assert.deepEqual(cold(), [2], 'one at a time may be unavailable');
+  assert.equal((fleet.told[2] as number) & (TOLD.OLD | TOLD.NEW), TOLD.NEW);
+  fleet.tick();
+  assert.deepEqual(cold(), [2]);
+  fleet.react([2]);
+  fleet.tick();
+  assert.deepEqual(cold(), [2, 3]);
+  fleet.react();
+  fleet.runTo('Ended');
+  assert.equal(fleet.state.outcome, 'Promoted');
+});
+
+test('a host whose room came back is left as it is', () => {
+  const fleet = new SmallFleet({ hosts: 1, plan: { bytes: 100 * MIB, progressDeadline: 40_000, prefetch: false } });
+  fleet.tick();
+  fleet.upToDate.fill(1);
+  fleet.tick();
+  assert.equal(fleet.phase, 'WaitReady');
+  fleet.now += 20_000;
+  assert.equal(fleet.tick().writes.length, 0, 'it has room, and loads any moment');
+});
+
 test('surge bytes may be taken above what is free', () => {
   const plan = { bytes: 100 * MIB, surgeBytes: 50 * MIB, waves: [{ percent: 100 }] };
   const fleet = new SmallFleet({ hosts: 2, plan });

@@ -115,16 +115,18 @@ test('a cell says what its bits say, and back', () => {
 
 test('a host that has arrived at a stage is told the same, whatever is seen of it', () => {
   const each = [true, false];
+  const cases = each.flatMap((hasOld) => each.map((overdue) => ({ hasOld, overdue })));
   for (const stage of Object.values(STAGE)) {
     let arrived = 0;
-    for (const hasOld of each) {
+    for (const { hasOld, overdue } of cases) {
       for (let told = 0; told < 128; told++) {
-        if (arrivalsOf(stage, hasOld)[told] !== 1) continue;
+        if (arrivalsOf(stage, hasOld, overdue)[told] !== 1) continue;
+        if (!hasOld && (told & 1) !== 0) continue;
         arrived++;
         for (let seen = 0; seen < 256; seen++) {
           for (const current of each) {
             for (const fits of each) {
-              const target = targetOf(stage, { told, seen, current, fits }, hasOld, true);
+              const target = targetOf(stage, { told, seen, current, fits, overdue }, hasOld, true);
               if (target !== told) assert.fail(`${told} at stage ${stage} becomes ${target}, seen ${seen}`);
             }
           }
