@@ -169,4 +169,15 @@ export abstract class ManagerView extends AttachableReader {
     this.checkOpen();
     return toFootprints(this.core.exportFootprints());
   }
+
+  /**
+   * Forgets what versions of a servable took, or of all: the next load gets what its loader estimates, and so does one that
+   * waits. For after a measurement that was wrong: whatever the process took during a load was counted as the load's.
+   *
+   * @throws AspiredError ERR_INVALID_NAME, ERR_MANAGER_CLOSED.
+   */
+  clearFootprints(name?: string): void {
+    this.checkOpen();
+    this.core.clearFootprints(name === undefined ? undefined : checkName(name));
+  }
 }

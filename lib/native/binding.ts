@@ -166,6 +166,7 @@ export interface NativeManager {
   setLimits(limits: readonly number[]): void;
   exportFootprints(): readonly NativeFootprint[];
   importFootprints(footprints: readonly NativeFootprint[]): void;
+  clearFootprints(name: string | undefined): void;
   finishBake(
     name: string,
     version: number,

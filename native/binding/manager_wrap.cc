@@ -160,6 +160,7 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
               InstanceMethod<&W::GetResources>("getResources"),
               InstanceMethod<&W::ExportFootprints>("exportFootprints"),
               InstanceMethod<&W::ImportFootprints>("importFootprints"),
+              InstanceMethod<&W::ClearFootprints>("clearFootprints"),
               InstanceMethod<&W::SetLimits>("setLimits"),
               InstanceMethod<&W::FinishBake>("finishBake"),
               InstanceMethod<&W::EstimateDone>("estimateDone"),

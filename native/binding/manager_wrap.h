@@ -48,6 +48,7 @@ class ManagerWrap final : public Napi::ObjectWrap<ManagerWrap> {
   Napi::Value ExportFootprints(const Napi::CallbackInfo& info);
   Napi::Value FinishBake(const Napi::CallbackInfo& info);
   void ImportFootprints(const Napi::CallbackInfo& info);
+  void ClearFootprints(const Napi::CallbackInfo& info);
   void SetLimits(const Napi::CallbackInfo& info);
   void EstimateDone(const Napi::CallbackInfo& info);
   void CancelWait(const Napi::CallbackInfo& info);

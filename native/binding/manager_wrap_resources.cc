@@ -1,4 +1,6 @@
 // Memory and bakes of NativeManager.
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "binding/convert.h"
@@ -17,6 +19,14 @@ Napi::Value ManagerWrap::ExportFootprints(const Napi::CallbackInfo& info) {
 
 void ManagerWrap::ImportFootprints(const Napi::CallbackInfo& info) {
   manager_->basic().ImportFootprints(FootprintsFromJs(info[0]));
+}
+
+// (name | undefined)
+void ManagerWrap::ClearFootprints(const Napi::CallbackInfo& info) {
+  std::optional<std::string> name;
+  if (!info[0].IsUndefined()) name = StringFrom(info[0]);
+  manager_->basic().ClearFootprints(name);
+  manager_->basic().Flush();
 }
 
 // (bytes[]), by device

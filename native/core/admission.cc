@@ -109,19 +109,19 @@ void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
       ledger_ && (has_estimate || !footprints_.empty()) &&
       (m->account == nullptr || m->account->reserved.empty());
   if (!needs_memory) return load_queue_.PushFree(key, m);
-  ResourceAllocation request =
+  ResourceAllocation wanted =
       footprints_.Correct(m->id().name, has_estimate ? m->account->estimated
                                                      : ResourceAllocation());
-  request = ledger_->util().Normalize(std::move(request));
+  wanted = ledger_->util().Normalize(std::move(wanted));
   // Experience may come from a host with other devices.
-  std::erase_if(request.entries, [this](const auto& entry) {
+  std::erase_if(wanted.entries, [this](const auto& entry) {
     return !ledger_->Verify({{entry}}).ok();
   });
-  if (request.empty()) return load_queue_.PushFree(key, m);
+  if (wanted.empty()) return load_queue_.PushFree(key, m);
   if (m->account == nullptr) m->account = ResourceAccount::For(m->id().name);
-  m->account->requested = std::move(request);
+  m->account->requested = m->account->wanted = std::move(wanted);
   // Before it gets its turn: every slot may be taken for long.
-  if (const std::string why = ledger_->NeverFits(m->account->requested);
+  if (const std::string why = ledger_->NeverFits(m->account->estimated);
       !why.empty()) {
     return EndHopelessLocked(m, why);
   }
@@ -134,6 +134,20 @@ void BasicManager::EnqueueLoadLocked(const ManagedPtr& m) {
   }
 }
 
+// Sets what it may have of what experience makes of its estimate, as things
+// are. REQUIRES: it waits.
+void BasicManager::BoundLocked(const ManagedPtr& m) {
+  if (!m->account->raised()) return;
+  ResourceAllocation own;
+  for (const ManagedPtr& other : streams_.at(m->id().name)) {
+    if (other == m || other->account == nullptr) continue;
+    Status s = ledger_->util().Add(other->account->reserved, &own);
+    assert(s.ok());
+    (void)s;
+  }
+  ledger_->Bound(m->account.get(), own);
+}
+
 // ------------------------------------------------------------------ admission
 
 class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
@@ -144,12 +158,15 @@ class BasicManager::Judge final : public AdmissionQueue<ManagedPtr>::Judge {
     if (IsTerminal(m->harness.state())) return Admission::kGone;
     if (!m->waiting) return Admission::kFits;
     ResourceLedger& ledger = *manager_.ledger_;
+    manager_.BoundLocked(m);
     if (ledger.Fits(m->account->requested)) return Admission::kFits;
-    if (const std::string why = ledger.NeverFits(m->account->requested);
+    // By what its loader says: experience may be wrong, and only loads mend it.
+    if (const std::string why = ledger.NeverFits(m->account->estimated);
         !why.empty()) {
       never_ = why;
       return Admission::kGone;
     }
+    manager_.raised_waits_ |= m->account->raised();
     manager_.MakeRoomLocked(m);
     return Admission::kWaits;
   }
@@ -196,6 +213,7 @@ void BasicManager::AdmitLoadsLocked() {
     const bool look = load_queue_.has_waiting() && ReadingIsFreshLocked();
     const bool looks = look && load_queue_.wants_look(now);
     const bool all = load_queue_.changed();
+    if (look && all) raised_waits_ = false;
     auto next = load_queue_.Take(look, now, judge);
     if (looks) NoteLookLocked(all);
     if (!next) break;
@@ -352,9 +370,9 @@ void BasicManager::SetLimits(const std::vector<uint64_t>& limits) {
   // Not in their turn, which comes only when a slot is free.
   for (const ManagedPtr& m : load_queue_.TakeWaitingIf([this](const auto& w) {
          return !IsTerminal(w->harness.state()) &&
-                !ledger_->NeverFits(w->account->requested).empty();
+                !ledger_->NeverFits(w->account->estimated).empty();
        })) {
-    EndHopelessLocked(m, ledger_->NeverFits(m->account->requested));
+    EndHopelessLocked(m, ledger_->NeverFits(m->account->estimated));
   }
   look_at_all_ = true;
   MemoryChangedLocked();
@@ -374,7 +392,7 @@ std::string BasicManager::ExplainWait(const ServableId& id) const {
 }
 
 bool BasicManager::FitsWithout(const ServableId& id,
-                               const std::vector<ServableId>& others) const {
+                               const std::vector<ServableId>& others) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
   if (m == nullptr || !m->waiting) return false;
@@ -387,6 +405,7 @@ bool BasicManager::FitsWithout(const ServableId& id,
     if (g->account == nullptr) continue;
     if (!ledger_->util().Add(g->account->reserved, &freed).ok()) return false;
   }
+  BoundLocked(m);
   return ledger_->Fits(m->account->requested, freed);
 }
 
@@ -425,6 +444,23 @@ std::vector<Footprint> BasicManager::ExportFootprints() const {
 void BasicManager::ImportFootprints(const std::vector<Footprint>& footprints) {
   std::lock_guard<std::mutex> lock(mu_);
   footprints_.Import(footprints);
+}
+
+void BasicManager::ClearFootprints(const std::optional<std::string>& name) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (!ledger_) return;
+  name ? footprints_.Clear(*name) : footprints_.Clear();
+  // Those that wait want less now.
+  for (const auto& [servable, versions] : streams_) {
+    if (name && servable != *name) continue;
+    for (const ManagedPtr& m : versions) {
+      if (!m->waiting) continue;
+      m->account->requested = m->account->wanted = m->account->estimated;
+    }
+  }
+  look_at_all_ = true;
+  MemoryChangedLocked();
+  AdmitLoadsLocked();
 }
 
 }  // namespace aspired

@@ -148,19 +148,17 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // Null when there is none that makes it again.
   std::unique_ptr<Loader> RenewLoader(const ServableId& id);
 
-  // By device of Options::limits. What waits is looked at again, and what can
-  // never fit now ends.
+  // By device of Options::limits; what waits and can never fit now ends.
   void SetLimits(const std::vector<uint64_t>& limits);
   // Why a load waits, with the arithmetic of memory; empty when it does not.
   std::string ExplainWait(const ServableId& id) const;
-  // Whether the load that waits would fit without these versions and without
-  // any standby.
-  bool FitsWithout(const ServableId& id,
-                   const std::vector<ServableId>& others) const;
+  // Whether the load that waits would fit without these and without standbys.
+  bool FitsWithout(const ServableId& id, const std::vector<ServableId>& others);
   // Reads the meter, so not on a thread that must not wait for the system.
   ResourcesReport GetResources();
   std::vector<Footprint> ExportFootprints() const;
   void ImportFootprints(const std::vector<Footprint>& footprints);
+  void ClearFootprints(const std::optional<std::string>& name);  // none: all
 
   void SetNumLoadThreads(int num_threads);
   void SetNumUnloadThreads(int num_threads);
@@ -221,6 +219,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   void OnEstimateFailedLocked(const ManagedPtr& m, EstimateOutcome outcome);
   // The queue of what waits for memory, or the other.
   void EnqueueLoadLocked(const ManagedPtr& m);
+  void BoundLocked(const ManagedPtr& m);
   void AdmitLoadsLocked();
   void StartLoadLocked(const ManagedPtr& m);
   void EndHopelessLocked(const ManagedPtr& m, const std::string& why);
@@ -287,6 +286,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // What was available, by device, when all that wait were looked at.
   std::vector<uint64_t> looked_with_;
   bool look_at_all_ = false;     // though there is no more than then
+  bool raised_waits_ = false;    // one whose estimate experience raised
   uint64_t memory_changes_ = 1;  // see MemoryChangedLocked()
   uint64_t next_age_ = 1;
   std::multimap<TimePoint, ManagedPtr> retries_;

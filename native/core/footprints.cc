@@ -7,10 +7,20 @@
 namespace aspired {
 
 void Footprints::Learn(const Footprint& footprint) {
-  if (footprint.measured < kNoiseBytes) return;
-  auto& pairs = servables_[footprint.servable][footprint.device];
+  const auto is_noise = [](const auto& f) { return f.measured < kNoiseBytes; };
+  if (is_noise(footprint) && !Remembers(footprint)) return;
+  Devices& devices = servables_[footprint.servable];
+  auto& pairs = devices[footprint.device];
   pairs.push_back({footprint.estimated, footprint.measured});
   if (pairs.size() > kKept) pairs.erase(pairs.begin());
+  if (!std::all_of(pairs.begin(), pairs.end(), is_noise)) return;
+  devices.erase(footprint.device);
+  if (devices.empty()) servables_.erase(footprint.servable);
+}
+
+bool Footprints::Remembers(const Footprint& like) const {
+  const auto found = servables_.find(like.servable);
+  return found != servables_.end() && found->second.contains(like.device);
 }
 
 ResourceAllocation Footprints::Correct(

@@ -6,7 +6,8 @@
 // among them; where a loader gives none, the largest measurement stands in. It
 // is never lowered: an estimate is an upper bound, and memory that a load has
 // not touched yet is not seen by any measurement. Small differences are noise
-// of the process and are not learned.
+// of the process and teach nothing, but they count among the last: one wrong
+// measurement is forgotten after kKept others, however small the servable is.
 //
 // Not thread-safe: guarded by the mutex of the manager that owns it.
 #ifndef ASPIRED_CORE_FOOTPRINTS_H_
@@ -47,6 +48,10 @@ class Footprints {
   ResourceAllocation Correct(const std::string& servable,
                              const ResourceAllocation& estimate) const;
 
+  // Of one servable, or of all.
+  void Clear() { servables_.clear(); }
+  void Clear(const std::string& servable) { servables_.erase(servable); }
+
   // Oldest first within a servable and device.
   std::vector<Footprint> Export() const;
   // Adds; what is no measurement is left out.
@@ -57,6 +62,8 @@ class Footprints {
     uint64_t estimated;
     uint64_t measured;
   };
+  bool Remembers(const Footprint& like) const;
+
   using Devices = std::map<std::string, std::vector<Pair>, std::less<>>;
   std::map<std::string, Devices, std::less<>> servables_;
 };

@@ -76,11 +76,17 @@ void ResourceLedger::Attribute(size_t device, int64_t delta) {
 
 // The part of this process may come to be known between two readings: a driver
 // does not list a process before its first context. Then it is known by how
-// much all have more, and not by how much this process has.
+// much all have more, and not by how much this process has: that is counted,
+// and teaches nothing, because what a neighbour took meanwhile is in it.
 void ResourceLedger::AttributeReading(size_t device, const DeviceReading& now) {
   const auto last = std::exchange(last_readings_[device], now);
+  const bool own = last && last->self && now.self;
+  if (!own) {
+    for (Work& work : works_) {
+      if (ReservedOn(*work.account, device) > 0) work.mixed = true;
+    }
+  }
   if (!last) return;
-  const bool own = last->self && now.self;
   Attribute(device, own ? Difference(*last->self, *now.self)
                         : Difference(last->used, now.used));
 }
@@ -186,9 +192,12 @@ bool ResourceLedger::ShareADevice(const ResourceAccount& a,
 
 void ResourceLedger::RememberFootprints(const Work& work) {
   const ResourceAccount& account = *work.account;
-  if (!account.exclusive || work.mixed || account.measured.empty()) return;
+  if (!account.exclusive || work.mixed) return;
   for (size_t i = 1; i < devices_.size(); ++i) {
-    if (account.measured[i] <= 0) continue;
+    if (ReservedOn(account, i) == 0) continue;
+    const auto& reading = devices_[i].reading;
+    if (!reading || !reading->self) continue;
+    const int64_t taken = account.measured.empty() ? 0 : account.measured[i];
     const Resource& resource = devices_[i].resource;
     uint64_t estimated = util_.GetQuantity(resource, account.estimated);
     if (estimated == 0) {
@@ -196,7 +205,7 @@ void ResourceLedger::RememberFootprints(const Work& work) {
           {resource.device, std::nullopt, resource.kind}, account.estimated);
     }
     footprints_.push_back({account.servable, resource.device, estimated,
-                           static_cast<uint64_t>(account.measured[i])});
+                           static_cast<uint64_t>(std::max<int64_t>(taken, 0))});
   }
 }
 

@@ -1,5 +1,6 @@
 // Readings of memory, and what loads and unloads are measured to take, of
 // BasicManager.
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -61,6 +62,8 @@ void BasicManager::ObserveMemory() {
 void BasicManager::ObserveLocked(const ResourceLedger::Mark& mark,
                                  const std::vector<DeviceReading>& readings) {
   if (ledger_->Observe(mark, readings)) MemoryChangedLocked();
+  // What a raised request may have does not depend on what is available alone.
+  if (raised_waits_) load_queue_.NotifyChange();
   for (const Footprint& f : ledger_->TakeFootprints()) footprints_.Learn(f);
   observed_at_ = options_.clock->Now();
 }
@@ -103,11 +106,15 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
   ResourceAccount& account = *m->account;
   SetPhaseLocked(m, ResourceAccount::Phase::kResident);
   const int64_t ram = account.MainMemoryTaken();
-  if (account.exclusive && ram > 0) {
+  if (account.exclusive && ledger_->knows_self()) {
     footprints_.Learn(
         {m->id().name, kMain,
          ledger_->util().GetQuantity({kMain, 0, kRam}, account.estimated),
-         static_cast<uint64_t>(ram)});
+         static_cast<uint64_t>(std::max<int64_t>(ram, 0))});
+  }
+  if (account.raised()) {
+    ledger_->TrimCut(&account);
+    MemoryChangedLocked();
   }
   // Most versions of a process with many are small and say nothing: they pay
   // for no account.
@@ -120,6 +127,12 @@ void BasicManager::SettleAccountLocked(const ManagedPtr& m) {
 
 std::string BasicManager::ShortageLocked(const Managed& m) const {
   std::string why = ledger_->Shortage(m.account->requested);
+  if (!why.empty() && m.account->raised()) {
+    why +=
+        "; what earlier versions were measured to take raised the estimate, "
+        "which is " +
+        m.account->estimated.ToString();
+  }
   if (why.empty() || given_up_.empty()) return why;
   // They may never come to an end, and no version shows them.
   ResourceAllocation held;

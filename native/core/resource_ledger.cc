@@ -38,6 +38,11 @@ uint64_t Excess(uint64_t reserved, int64_t measured) {
   return Minus(static_cast<uint64_t>(std::max<int64_t>(measured, 0)), reserved);
 }
 
+bool Covers(const Resource& asked, const Resource& bound) {
+  return asked.device == bound.device && asked.kind == bound.kind &&
+         (!asked.instance || asked.instance == bound.instance);
+}
+
 std::string Bytes(uint64_t quantity) { return FormatQuantity(kRam, quantity); }
 
 }  // namespace
@@ -123,6 +128,9 @@ bool ResourceLedger::Observe(const Mark& mark,
   });
   const ResourceAllocation after = Available({});
   for (size_t i = 0; i < devices_.size(); ++i) {
+    Device& device = devices_[i];
+    device.roomiest =
+        std::max(device.roomiest, LeftInFact(device, device.reserved));
     more |= after.entries[i].quantity > before.entries[i].quantity;
   }
   return more;
@@ -133,13 +141,15 @@ bool ResourceLedger::Observe(const Mark& mark,
 ResourceAllocation ResourceLedger::Capacity() const {
   ResourceAllocation capacity;
   for (const Device& device : devices_) {
-    uint64_t most = device.limit;
-    if (device.reading && device.reading->status.ok()) {
-      most = std::min(most, device.reading->total);
-    }
-    capacity.entries.push_back({device.resource, most});
+    capacity.entries.push_back({device.resource, CapacityOf(device)});
   }
   return capacity;
+}
+
+uint64_t ResourceLedger::CapacityOf(const Device& device) const {
+  return device.reading && device.reading->status.ok()
+             ? std::min(device.limit, device.reading->total)
+             : device.limit;
 }
 
 uint64_t ResourceLedger::Promised(const Device& device) const {
@@ -161,22 +171,58 @@ ResourceAllocation ResourceLedger::Available(const ResourceAllocation& freed,
   ResourceAllocation available;
   for (const Device& device : devices_) {
     const uint64_t back = util_.GetQuantity(device.resource, freed);
-    uint64_t left =
-        Minus(SaturatingAdd(Minus(device.limit, device.reserved), back),
-              Minus(device.reserved, device.limit));
-    if (device.reading) {
-      const DeviceReading& r = *device.reading;
-      const uint64_t taken =
-          SaturatingAdd(r.used, SaturatingAdd(Promised(device), device.unseen));
-      const uint64_t comes_back = SaturatingAdd(
-          back, at_rest ? device.transit_excess + device.newcomers_excess : 0);
-      const uint64_t really =
-          r.status.ok() ? Minus(SaturatingAdd(r.total, comes_back), taken) : 0;
-      left = std::min(left, really);
-    }
-    available.entries.push_back({device.resource, left});
+    const uint64_t excess =
+        at_rest ? device.transit_excess + device.newcomers_excess : 0;
+    available.entries.push_back(
+        {device.resource,
+         std::min(LeftOfLimit(device, back),
+                  LeftInFact(device, SaturatingAdd(back, excess)))});
   }
   return available;
+}
+
+uint64_t ResourceLedger::LeftOfLimit(const Device& device, uint64_t back) {
+  return Minus(SaturatingAdd(Minus(device.limit, device.reserved), back),
+               Minus(device.reserved, device.limit));
+}
+
+uint64_t ResourceLedger::LeftInFact(const Device& device, uint64_t back) const {
+  if (!device.reading) return std::numeric_limits<uint64_t>::max();
+  const DeviceReading& r = *device.reading;
+  if (!r.status.ok()) return 0;
+  const uint64_t taken =
+      SaturatingAdd(r.used, SaturatingAdd(Promised(device), device.unseen));
+  return Minus(SaturatingAdd(r.total, back), taken);
+}
+
+void ResourceLedger::Bound(ResourceAccount* account,
+                           const ResourceAllocation& own) const {
+  account->requested = account->wanted;
+  for (auto& entry : account->requested.entries) {
+    const uint64_t estimated =
+        util_.GetQuantity(entry.resource, account->estimated);
+    if (entry.quantity <= estimated) continue;
+    uint64_t most = 0;
+    uint64_t alone = 0;
+    bool is_alone = false;
+    for (const Device& device : devices_) {
+      if (!Covers(entry.resource, device.resource)) continue;
+      const uint64_t capacity = CapacityOf(device);
+      most = std::max(most, device.reading ? std::min(capacity, device.roomiest)
+                                           : capacity);
+      const uint64_t others =
+          Minus(device.reserved, util_.GetQuantity(device.resource, own));
+      const uint64_t room =
+          std::min(LeftOfLimit(device, others), LeftInFact(device, others));
+      // Where it is alone already, rather than where there is most.
+      const bool now = others == 0 && room >= estimated;
+      if (now < is_alone || (now == is_alone && room <= alone)) continue;
+      alone = room;
+      is_alone = now;
+    }
+    if (entry.quantity <= most) continue;
+    entry.quantity = std::max(estimated, std::min(entry.quantity, alone));
+  }
 }
 
 std::string ResourceLedger::NeverFits(const ResourceAllocation& request) const {
@@ -300,6 +346,27 @@ void ResourceLedger::AddReserved(const ResourceAccount& account, int sign) {
                       : util_.Subtract(account.reserved, &leaving_);
   assert(s.ok());
   (void)s;
+}
+
+void ResourceLedger::TrimCut(ResourceAccount* account) {
+  const Resource& main = devices_[0].resource;
+  const bool cut = util_.GetQuantity(main, account->requested) <
+                   util_.GetQuantity(main, account->wanted);
+  // Nobody knows what it took without a reading of this process, or beside
+  // others.
+  if (!cut || !last_rss_ || !account->exclusive) return;
+  const uint64_t estimated = util_.GetQuantity(main, account->estimated);
+  const uint64_t enough = std::max(
+      estimated,
+      static_cast<uint64_t>(std::max<int64_t>(account->MainMemoryTaken(), 0)));
+  AddReserved(*account, -1);
+  for (auto& entry : account->reserved.entries) {
+    if (entry.resource == main) {
+      entry.quantity = std::min(entry.quantity, enough);
+    }
+  }
+  account->reserved = util_.Normalize(std::move(account->reserved));
+  AddReserved(*account, +1);
 }
 
 void ResourceLedger::SetPhase(ResourceAccount* account, Phase phase) {

@@ -74,6 +74,9 @@ struct ResourceAccount {
 
   std::string servable;  // its name
   ResourceAllocation estimated;
+  // The estimate, corrected by experience; and as much of that as can be had,
+  // see ResourceLedger::Bound().
+  ResourceAllocation wanted;
   ResourceAllocation requested;
   // Bound; empty when nothing is held.
   ResourceAllocation reserved;
@@ -86,8 +89,10 @@ struct ResourceAccount {
   // ResourceLedger::NextResidency().
   uint64_t resident_since = 0;
   // No other load or unload was under way during its load: what was measured
-  // is its own.
+  // is its own, or the rest of the process took it.
   bool exclusive = true;
+
+  bool raised() const { return !(wanted == estimated); }
 };
 
 class ResourceLedger {
@@ -113,6 +118,8 @@ class ResourceLedger {
     // and in no reading yet.
     uint64_t unseen = 0;
     std::optional<DeviceReading> reading;
+    // The most that any reading left to reservations.
+    uint64_t roomiest = 0;
     // What this process had when nothing was reserved; none: unknown.
     std::optional<uint64_t> base;
   };
@@ -145,6 +152,16 @@ class ResourceLedger {
     return Observe(BeginReading(), readings);
   }
 
+  // Sets `account->requested` anew. What experience wants beyond the most that
+  // there ever was is no fact to wait for: a wrong measurement (whatever the
+  // process took during a load counts as the load's) would lock its servable
+  // out for good. It is cut to what there would be were nobody here but the
+  // versions of its own servable, who have `own`, and not below the estimate:
+  // so it is admitted when it is alone.
+  void Bound(ResourceAccount* account, const ResourceAllocation& own) const;
+  // After the load of what was cut, if it was the only one: its main memory is
+  // as it was measured, and the estimate at least.
+  void TrimCut(ResourceAccount* account);
   // Why the request can never be granted under these limits, with the
   // arithmetic; empty when it can.
   std::string NeverFits(const ResourceAllocation& request) const;
@@ -179,11 +196,14 @@ class ResourceLedger {
   void EndLoad(ResourceAccount* account, const SelfMemory& self);
   void BeginUnload(ResourceAccount* account, const SelfMemory& self);
   void EndUnload(ResourceAccount* account, const SelfMemory& self);
+  // Main memory of this process was read.
+  bool knows_self() const { return last_rss_.has_value(); }
   // A load has ended whose device memory is measured by the next Observe().
   bool wants_reading() const;
   // What loads really took of devices other than main memory, as the last
-  // Observe() found; each once. Only of loads that had a device to themselves
-  // until it was read.
+  // Observe() found; each once. Only of loads beside which no other had memory
+  // of the device until it was read, and where the readings say what this
+  // process has: else a neighbour's growth would be learned.
   std::vector<Footprint> TakeFootprints() {
     return std::exchange(footprints_, {});
   }
@@ -197,7 +217,7 @@ class ResourceLedger {
     bool ended = false;
     uint64_t ended_at = 0;
     // Between the readings around it there was another one with memory of the
-    // same device.
+    // same device, or they do not tell this process from others.
     bool mixed = false;
   };
 
@@ -205,6 +225,10 @@ class ResourceLedger {
   // all that is in transit.
   ResourceAllocation Available(const ResourceAllocation& freed,
                                bool at_rest = false) const;
+  // The two that bound it, of one device, were `back` given back.
+  static uint64_t LeftOfLimit(const Device& device, uint64_t back);
+  uint64_t LeftInFact(const Device& device, uint64_t back) const;
+  uint64_t CapacityOf(const Device& device) const;
   void AddPart(Device* device, const ResourceAccount& account, size_t index,
                int sign);
   ResourceAllocation Capacity() const;

@@ -243,6 +243,18 @@ void World::FinishLoad(Version& v, bool ok) {
   }
   std::exchange(v.loading, nullptr)(
       {ok ? Status::Ok() : Status(ErrorCode::kLoadFailed, "no")});
+  if (!ok || v.reserved[0] == 0) return;
+  // Where it was more than was ever there, what it did not take goes back.
+  for (const auto& row : manager_->GetResources().versions) {
+    if (row.id != v.id) continue;
+    uint64_t left = 0;
+    for (const auto& share : row.shares) {
+      if (share.device == 0) left = share.reserved;
+    }
+    EXPECT_LE(left, v.reserved[0]);
+    EXPECT_GE(left, std::min(v.reserved[0], v.used[0]));
+    v.reserved[0] = left;
+  }
 }
 
 void World::Forget(Version* v) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,12 @@ using test::ProbePtr;
 // 100 MiB of main memory and two GPUs of 50 MiB; no threads: Pump() does all.
 class BasicManagerFootprintsTest : public MemoryTest {
  protected:
+  // The driver says what this process has of each.
+  BasicManagerFootprintsTest() {
+    for (size_t gpu : {1u, 2u}) meter_->SetSelf(gpu, 0);
+    t_.manager->GetResources();
+  }
+
   // A version whose load takes `takes` MiB of the GPU, whatever it estimated.
   ProbePtr Taking(const ServableId& id, std::vector<test::Entry> estimate,
                   size_t gpu, int64_t takes) {
@@ -32,6 +39,8 @@ class BasicManagerFootprintsTest : public MemoryTest {
     probe->OnUnload([this, gpu, takes] { meter_->Grow(gpu, -takes * kMiB); });
     return probe;
   }
+  // The last reading is too old by now.
+  void ReadAgain() { t_.Advance(std::chrono::milliseconds(200)); }
   void Take(const ServableId& id, std::vector<test::Entry> estimate, size_t gpu,
             int64_t takes) {
     Taking(id, std::move(estimate), gpu, takes);
@@ -68,8 +77,6 @@ TEST_F(BasicManagerFootprintsTest, ALoadThatTookWhatItSaidChangesNothing) {
 }
 
 TEST_F(BasicManagerFootprintsTest, OfWhatOthersTakeMeanwhileNothingIsLearned) {
-  for (size_t gpu : {1u, 2u}) meter_->SetSelf(gpu, 0);
-  t_.manager->GetResources();
   auto probe = Managed({"A", 1}, {Cuda(0, 10)});
   probe->OnLoad([this] {
     meter_->Grow(1, 10 * kMiB);
@@ -80,6 +87,46 @@ TEST_F(BasicManagerFootprintsTest, OfWhatOthersTakeMeanwhileNothingIsLearned) {
   EXPECT_EQ(Device(1).measured, 10 * kMiB);
   EXPECT_EQ(Loaded({"A", 2}, {Cuda(1, 10)})->reserved(),
             Allocation({Cuda(1, 10 * kMiB)}));
+}
+
+// As in a container: the driver lists no process that is known to be this one.
+TEST_F(BasicManagerFootprintsTest, NorWhereTheDriverDoesNotTellThemApart) {
+  for (size_t gpu : {1u, 2u}) meter_->SetSelf(gpu, std::nullopt);
+  t_.manager->GetResources();
+  auto probe = Managed({"A", 1}, {Cuda(0, 10)});
+  probe->OnLoad([this] {
+    meter_->Grow(1, 10 * kMiB);
+    meter_->GrowForeign(1, 20 * kMiB);
+  });
+  EXPECT_TRUE(Load({"A", 1}).status().ok());
+  Pump();
+  EXPECT_EQ(Device(1).measured, 30 * kMiB) << "it is counted all the same";
+  EXPECT_TRUE(t_.manager->ExportFootprints().empty());
+  EXPECT_EQ(Loaded({"A", 2}, {Cuda(1, 10)})->reserved(),
+            Allocation({Cuda(1, 10 * kMiB)}));
+}
+
+TEST_F(BasicManagerFootprintsTest, NorOfALoadDuringWhichItComesToBeKnown) {
+  meter_->SetSelf(1, std::nullopt);
+  t_.manager->GetResources();
+  auto probe = Managed({"A", 1}, {Cuda(0, 10)});
+  probe->OnLoad([this] {
+    meter_->GrowForeign(1, 20 * kMiB);
+    meter_->SetSelf(1, 0);
+    meter_->Grow(1, 10 * kMiB);
+  });
+  EXPECT_TRUE(Load({"A", 1}).status().ok());
+  Pump();
+  EXPECT_TRUE(t_.manager->ExportFootprints().empty());
+}
+
+TEST_F(BasicManagerFootprintsTest, AGpuThatTookLessIsForgottenAsWell) {
+  Take({"A", 1}, {Cuda(0, 10)}, 1, 25);
+  for (int v = 2; v <= 4; ++v) {
+    Take({"A", v}, {Cuda(1, 4)}, 2, 0);
+    EXPECT_EQ(t_.manager->ExportFootprints().empty(), v == 4) << v;
+    Unload({"A", v});
+  }
 }
 
 TEST_F(BasicManagerFootprintsTest, AWordOfTheLastProcessCountsInTheNext) {
@@ -101,6 +148,139 @@ TEST_F(BasicManagerFootprintsTest, AWordOfTheLastProcessCountsInTheNext) {
   next.Pump();
   EXPECT_TRUE(end.status().ok());
   EXPECT_EQ(probe->reserved(), Allocation({Cuda(0, 20 * kMiB)}));
+}
+
+// --------------------------------------------------------- wrong measurements
+
+// Experience wants 132 MiB for each version of A, of 100.
+class BasicManagerWrongFootprintTest : public BasicManagerFootprintsTest {
+ protected:
+  BasicManagerWrongFootprintTest() {
+    t_.manager->ImportFootprints({{"A", kMain, 20 * kMiB, 132 * kMiB}});
+  }
+};
+
+TEST_F(BasicManagerWrongFootprintTest, ItIsAdmittedWhenItIsAlone) {
+  Loaded({"B", 1}, {Main(30)});
+  auto probe = Managed({"A", 1}, {Main(20)});
+  const Completion end = Load({"A", 1});
+  EXPECT_FALSE(end.is_done()) << "neither refused nor admitted";
+  const std::string why = t_.manager->ExplainWait({"A", 1});
+  EXPECT_NE(why.find("raised the estimate, which is main:0 ram_in_bytes 20.00"),
+            std::string::npos)
+      << why;
+  EXPECT_TRUE(Unload({"B", 1}).status().ok());
+  ASSERT_TRUE(end.is_done());
+  EXPECT_TRUE(end.status().ok());
+  EXPECT_EQ(probe->reserved(), Allocation({Main(100 * kMiB)}));
+  EXPECT_EQ(Device(0).reserved, 20 * kMiB) << "it took less";
+  EXPECT_TRUE(Unload({"A", 1}).status().ok());
+  ExpectBaseline();
+}
+
+TEST_F(BasicManagerWrongFootprintTest, ItKeepsWhatItTook) {
+  Take({"A", 1}, {Main(20)}, 0, 35);
+  EXPECT_EQ(Device(0).reserved, 35 * kMiB);
+  EXPECT_TRUE(Unload({"A", 1}).status().ok());
+  ExpectBaseline();
+}
+
+TEST_F(BasicManagerWrongFootprintTest, ItIsAdmittedBesideItsOwnAndHeals) {
+  t_.manager->ClearFootprints(std::nullopt);
+  // Something else in the process grows meanwhile, and goes again.
+  auto first = Managed({"A", 1}, {Main(20)});
+  first->OnLoad([this] { meter_->SetSelfRam((1024 + 132) * kMiB); });
+  EXPECT_TRUE(Load({"A", 1}).status().ok());
+  EXPECT_EQ(t_.manager->ExportFootprints().size(), 1u);
+  ReadAgain();
+  const std::vector<uint64_t> reserved = {0, 0, 80, 80, 80, 20};
+  for (int64_t v = 2; v <= 5; ++v) {
+    EXPECT_EQ(Loaded({"A", v}, {Main(20)})->reserved(),
+              Allocation({Main(reserved[static_cast<size_t>(v)] * kMiB)}))
+        << v;
+    EXPECT_TRUE(Unload({"A", v - 1}).status().ok());
+    ReadAgain();
+  }
+  EXPECT_TRUE(t_.manager->ExportFootprints().empty());
+}
+
+TEST_F(BasicManagerWrongFootprintTest, ItIsForgottenOnDemand) {
+  Loaded({"B", 1}, {Main(30)});
+  auto probe = Managed({"A", 1}, {Main(20)});
+  const Completion end = Load({"A", 1});
+  t_.manager->ClearFootprints("B");
+  Pump();
+  EXPECT_FALSE(end.is_done());
+  t_.manager->ClearFootprints("A");
+  Pump();
+  EXPECT_TRUE(end.is_done());
+  EXPECT_EQ(probe->reserved(), Allocation({Main(20 * kMiB)}));
+}
+
+// Of 100 MiB the process itself had 15 before anybody looked.
+TEST_F(MemoryTest, WhatNeverWasThereIsNotWaitedFor) {
+  t_.manager->ImportFootprints({{"A", kMain, 20 * kMiB, 95 * kMiB}});
+  meter_->SetUsed(0, 15 * kMiB);
+  EXPECT_EQ(Loaded({"A", 1}, {Main(20)})->reserved(),
+            Allocation({Main(85 * kMiB)}));
+}
+
+// What was there once may be there again.
+TEST_F(BasicManagerFootprintsTest, WhatOthersTookIsWaitedFor) {
+  t_.manager->ImportFootprints({{"A", kMain, 20 * kMiB, 60 * kMiB}});
+  meter_->SetUsed(0, 70 * kMiB);
+  ReadAgain();
+  auto probe = Managed({"A", 1}, {Main(20)});
+  const Completion end = Load({"A", 1});
+  EXPECT_FALSE(end.is_done()) << "30 are there, and it takes 60";
+  meter_->SetUsed(0, 30 * kMiB);
+  ReadAgain();
+  EXPECT_TRUE(end.is_done());
+  EXPECT_EQ(probe->reserved(), Allocation({Main(60 * kMiB)}));
+}
+
+TEST_F(BasicManagerWrongFootprintTest, WhatItsLoaderSaysIsStillRefused) {
+  Managed({"A", 1}, {Main(101)});
+  const Completion end = Load({"A", 1});
+  ASSERT_TRUE(end.is_done());
+  EXPECT_EQ(end.status().code(), ErrorCode::kResourceExhausted);
+  EXPECT_NE(std::string(end.status().message()).find("needs 101.00 MiB"),
+            std::string::npos)
+      << end.status().message();
+}
+
+TEST_F(BasicManagerWrongFootprintTest, AHigherLimitGivesItAll) {
+  Loaded({"B", 1}, {Main(30)});
+  auto probe = Managed({"A", 1}, {Main(20)});
+  const Completion end = Load({"A", 1});
+  EXPECT_FALSE(end.is_done());
+  meter_->SetTotal(0, 200 * kMiB);
+  SetLimits(200);
+  ReadAgain();
+  EXPECT_TRUE(end.is_done());
+  EXPECT_EQ(probe->reserved(), Allocation({Main(132 * kMiB)}));
+}
+
+TEST_F(BasicManagerFootprintsTest, OnAnyGpuItIsAdmittedWhereNobodyIs) {
+  t_.manager->ImportFootprints({{"A", kCuda, 10 * kMiB, 80 * kMiB}});
+  Loaded({"B", 1}, {Cuda(0, 5)});
+  meter_->SetUsed(2, 3 * kMiB);
+  ReadAgain();
+  EXPECT_EQ(Loaded({"A", 1}, {AnyCuda(10)})->reserved(),
+            Allocation({Cuda(1, 47 * kMiB)}));
+}
+
+// A device that nobody has is a reason to look again, though no more is left.
+TEST_F(BasicManagerWrongFootprintTest, ItIsNotForgottenWhileOthersGrow) {
+  auto b = Loaded({"B", 1}, {Main(10)});
+  auto probe = Managed({"A", 1}, {Main(20)});
+  const Completion end = Load({"A", 1});
+  meter_->SetUsed(0, 40 * kMiB);
+  ReadAgain();
+  EXPECT_TRUE(Unload({"B", 1}).status().ok());
+  ReadAgain();
+  EXPECT_TRUE(end.is_done());
+  EXPECT_EQ(probe->reserved(), Allocation({Main(60 * kMiB)}));
 }
 
 // ------------------------------------------------------------ exclusive loads

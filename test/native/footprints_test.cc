@@ -55,6 +55,35 @@ TEST(FootprintsTest, NoiseIsNotLearned) {
             Allocation({Main(100 * kMiB)}));
 }
 
+TEST(FootprintsTest, AWrongMeasurementOfASmallOneIsForgottenToo) {
+  Footprints footprints;
+  footprints.Learn({"m", kMain, 5 * kMiB, 330 * kMiB});
+  const auto estimate = Allocation({Main(5 * kMiB)});
+  for (int i = 0; i < 2; ++i) {
+    footprints.Learn({"m", kMain, 5 * kMiB, 4 * kMiB});
+    EXPECT_EQ(footprints.Correct("m", estimate),
+              Allocation({Main(330 * kMiB)}));
+  }
+  EXPECT_EQ(footprints.Export().size(), 3u);
+  footprints.Learn({"m", kMain, 5 * kMiB, 0});
+  EXPECT_EQ(footprints.Correct("m", estimate), estimate);
+  EXPECT_TRUE(footprints.empty());
+}
+
+TEST(FootprintsTest, OneOrAllAreForgottenOnDemand) {
+  Footprints footprints;
+  for (const char* name : {"a", "b", "c"}) {
+    footprints.Learn({name, kMain, 10 * kMiB, 30 * kMiB});
+  }
+  footprints.Clear("b");
+  footprints.Clear("nobody");
+  EXPECT_EQ(footprints.Export(),
+            (std::vector<Footprint>{{"a", kMain, 10 * kMiB, 30 * kMiB},
+                                    {"c", kMain, 10 * kMiB, 30 * kMiB}}));
+  footprints.Clear();
+  EXPECT_TRUE(footprints.empty());
+}
+
 TEST(FootprintsTest, WhereALoaderSaysNothingTheLargestStandsIn) {
   Footprints footprints;
   footprints.Learn({"m", kMain, 0, 30 * kMiB});

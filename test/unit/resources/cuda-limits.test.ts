@@ -179,10 +179,18 @@ const GPU_MEMORY = `
       load: ({ reservation: { cuda } }) => { reserved.push(cuda[0].memory / MiB); take(bytes); return {}; },
       unload: () => take(-bytes),
     };
-    const { versions: [{ error }] } = await m.setAspiredVersions(name, [{ version, loader }]).settled;
+    const counted = async () => {
+      while (m.resources().devices[1].measured !== taken) await new Promise(setImmediate);
+    };
+    // What goes before the load was read would be taken from it.
+    const [held] = m.getServableStates(name).length > 0 ? [m.getServableHandle(name)] : [];
+    const { settled } = m.setAspiredVersions(name, [{ version, loader }]);
+    await m.waitUntilServablesReachState([{ name, version }], 'Available');
+    await counted();
+    held?.release();
+    const { versions: [{ error }] } = await settled;
     if (error) throw error;
-    const gpu = () => m.resources().devices[1];
-    while (gpu().measured !== taken) await new Promise(setImmediate);
+    await counted();
   };
 `;
 
@@ -201,7 +209,8 @@ test('a load that takes more of a GPU than it said raises the reservation of the
     return [reserved, m.exportFootprints().footprints];`) as [number[], Footprint[]];
   assert.deepEqual(reserved, [1024, 1024, 1024, 1536, 1024]);
   const ofA = footprints.filter(({ servable }) => servable === 'a');
-  assert.deepEqual(ofA, [{ ...learned, measured: GiB }, learned, { ...learned, measured: GiB }]);
+  // The driver does not list this process before it has taken something: the first load teaches nothing.
+  assert.deepEqual(ofA, [learned, { ...learned, measured: GiB }]);
 
   const next = run(`${GPU_MEMORY}
     const m = open({ cuda: 'auto' }, { footprints: ${JSON.stringify({ version: 1, footprints })} });

@@ -142,6 +142,7 @@ test('setResourceLimits: what is not given stays; after close() it is refused', 
   assert.throws(() => manager.setResourceLimits({ ram: 1 }), coded('ERR_MANAGER_CLOSED'));
   assert.throws(() => manager.resources(), coded('ERR_MANAGER_CLOSED'));
   assert.throws(() => manager.exportFootprints(), coded('ERR_MANAGER_CLOSED'));
+  assert.throws(() => manager.clearFootprints(), coded('ERR_MANAGER_CLOSED'));
 });
 
 const badEstimates: [string, unknown, string, RegExp][] = [

@@ -1,7 +1,8 @@
 // Footprints: what is refused, and that what was exported can be imported again.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { AspiredVersionsManager, type Footprint, type Footprints } from 'aspired';
+import { type TestContext, test } from 'node:test';
+import { AspiredVersionsManager, type Footprint, type Footprints, type Loader } from 'aspired';
+import { eventually } from '../../support/deadline.js';
 import { coded, TestManager } from '../../support/manager.js';
 
 const MiB = 2 ** 20;
@@ -114,4 +115,49 @@ test('a footprint stands in where a loader gives no estimate', async (t) => {
   const reserved: (number | undefined)[] = [];
   await m.aspire('m', [{ version: 1, loader: { load: ({ reservation }) => reserved.push(reservation?.ram) } }]);
   assert.deepEqual(reserved, [64 * MiB]);
+});
+
+/** Experience asks for 64 times what the loader says, which is more than there ever was. */
+const tooMuch = (t: TestContext) =>
+  new TestManager(t, { footprints: { version: 1, footprints: [good] }, resources: { ram: '40MiB' } });
+const small = () => {
+  const reserved: (number | undefined)[] = [];
+  const load: Loader['load'] = ({ reservation }) => reserved.push(reservation?.ram);
+  return { reserved, estimateResources: () => ({ ram: '1MiB' }), load };
+};
+
+test('a footprint beyond all there is refuses nothing: the version gets what there is when it is alone', async (t) => {
+  const m = tooMuch(t);
+  const loader = small();
+  await m.aspire('m', [{ version: 1, loader }]);
+  assert.deepEqual(loader.reserved, [40 * MiB]);
+  const ram = m.manager.resources().devices[0];
+  assert.ok((ram?.reserved ?? 0) < 20 * MiB, `${ram?.reserved} stay reserved of what it did not take`);
+});
+
+test('clearFootprints() lets a version in that waits because of them', async (t) => {
+  const m = tooMuch(t);
+  await m.aspire('n', [{ version: 1, loader: small() }]);
+  const loader = small();
+  const transition = m.manager.setAspiredVersions('m', [{ version: 1, loader }]);
+  const waiting = () => m.manager.getServableStates('m')[0]?.waiting;
+  await m.until(
+    eventually(() => waiting() !== undefined, 'm to wait'),
+    'm to wait',
+  );
+  assert.match(waiting() ?? '', /what earlier versions were measured to take raised the estimate/);
+  assert.throws(() => m.manager.clearFootprints(''), coded('ERR_INVALID_NAME'));
+  m.manager.clearFootprints('n');
+  assert.deepEqual(m.manager.exportFootprints().footprints, [good]);
+  m.manager.clearFootprints('m');
+  assert.deepEqual(m.manager.exportFootprints().footprints, []);
+  await m.until(transition.settled, 'm to load');
+  assert.deepEqual(loader.reserved, [MiB]);
+});
+
+test('clearFootprints() without a name forgets all', (t) => {
+  const footprints = [good, { ...good, servable: 'n' }];
+  const { manager } = new TestManager(t, { footprints: { version: 1, footprints } });
+  manager.clearFootprints();
+  assert.deepEqual(manager.exportFootprints(), { version: 1, footprints: [] });
 });
