@@ -277,6 +277,16 @@ void BasicManager::MakeRoomLocked(const ManagedPtr& m) {
     (void)s;
     victims.push_back(standby);
     if (!ledger_->Fits(request, freed)) continue;
+    // Whom it does not need stays, the newest first: who is on another device,
+    // or small beside one that is newer.
+    for (size_t i = victims.size(); i-- > 0;) {
+      ResourceAllocation without = freed;
+      s = ledger_->util().Subtract(victims[i]->account->reserved, &without);
+      assert(s.ok());
+      if (!ledger_->Fits(request, without)) continue;
+      freed = std::move(without);
+      victims.erase(victims.begin() + static_cast<ptrdiff_t>(i));
+    }
     for (const ManagedPtr& victim : victims) EvictLocked(victim);
     return;
   }

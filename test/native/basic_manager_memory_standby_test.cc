@@ -112,6 +112,38 @@ TEST_F(BasicManagerMemoryStandbyTest, OnlyThatWhichHelpsOnTheDeviceCounts) {
   Managed({"C", 1}, {Cuda(1, 10)});
   EXPECT_TRUE(Load({"C", 1}).is_done());
   EXPECT_EQ(t_.State({"A", 2}), kDisabled);
+  EXPECT_TRUE(IsStandby({"A", 1})) << "it is on the other GPU";
+}
+
+TEST_F(BasicManagerMemoryStandbyTest, ForAnyGpuOnlyThoseOfOneGo) {
+  Standby({"A", 1}, {Cuda(0, 20)});
+  Loaded({"B", 1}, {Cuda(0, 20)});
+  Standby({"A", 2}, {Cuda(1, 50)});
+  Loaded({"C", 1}, {AnyCuda(40)});
+  EXPECT_EQ(t_.State({"A", 2}), kDisabled);
+  EXPECT_TRUE(IsStandby({"A", 1}));
+}
+
+TEST_F(BasicManagerMemoryStandbyTest, OneThatANewerOneMakesNeedlessStays) {
+  Standby({"A", 1}, {Main(10)});
+  Standby({"A", 2}, {Main(60)});
+  Standby({"A", 3}, {Main(30)});
+  Loaded({"C", 1}, {Main(60)});
+  EXPECT_TRUE(IsStandby({"A", 1}));
+  EXPECT_EQ(t_.State({"A", 2}), kDisabled);
+  EXPECT_TRUE(IsStandby({"A", 3}));
+}
+
+TEST_F(BasicManagerMemoryStandbyTest, OneThatHoldsNothingStays) {
+  auto probe = Managed({"A", 1}, {});
+  probe->OnLoad([this] { meter_->Grow(0, 20 * kMiB); });
+  EXPECT_TRUE(Load({"A", 1}).status().ok());
+  Unload({"A", 1}, {.keep_drained = true});
+  ASSERT_EQ(t_.manager->GetResources().versions.size(), 1u);
+  Standby({"B", 1}, {Main(60)});
+  Loaded({"C", 1}, {Main(70)});
+  EXPECT_TRUE(IsStandby({"A", 1}));
+  EXPECT_EQ(t_.State({"B", 1}), kDisabled);
 }
 
 TEST_F(BasicManagerMemoryStandbyTest, WhatDrainsIntoAStandbyGoesWhenItHas) {
