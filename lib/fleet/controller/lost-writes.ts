@@ -55,7 +55,10 @@ async function mendModel(
   hosts: readonly string[],
 ): Promise<ModelMending> {
   const model = await store.model(name);
-  if (model?.active !== undefined) return NOTHING;
+  if (model?.active !== undefined) {
+    // One that is over sees to nothing any more, and is about to be released.
+    return (await store.rolloutState(model.active))?.state.phase === 'Ended' ? 'conflict' : NOTHING;
+  }
   if (said.generation <= (model?.generation ?? 0) && !(await isAhead(store, name, hosts))) return NOTHING;
   const bad = badOf(said);
   const witness = model?.stable === undefined ? undefined : said.rolledBack.get(model.stable);

@@ -1,10 +1,12 @@
 // Models that no rollout is active for, after the store has lost writes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { release } from '#lib/fleet/controller/lost-rollouts.js';
 import { mendLostWrites } from '#lib/fleet/controller/lost-writes.js';
 import { makePlan } from '#lib/fleet/rollout/plan.js';
 import { firstState } from '#lib/fleet/rollout/reduce.js';
 import { MemoryStore } from '#lib/fleet/store/memory-store.js';
+import type { RolloutRecord } from '#lib/fleet/store/types.js';
 import { Fleet, HEARTBEAT_MS, MODEL, until, WHO } from './fleet.js';
 import { reportOf, WrittenFleet } from './written-fleet.js';
 
@@ -88,6 +90,20 @@ test('where somebody wrote in between it is not over', async (t) => {
   assert.deepEqual(await mendLostWrites(fleet.store, fleet.ids), { done: [], unfinished: true });
   const again = await mendLostWrites(fleet.store, fleet.ids);
   assert.deepEqual([again.done.length, again.unfinished], [1, false]);
+});
+
+test('a rollout that was closed as lost, and not released yet, does not end the looking', async () => {
+  const fleet = await promoted(3);
+  const { store } = fleet;
+  await fleet.reportAll([2], 7);
+  const plan = makePlan({ model: MODEL, version: 3 }, { hosts: await store.hosts(), stable: 2 });
+  const state = { ...firstState(plan, { actor: 'ops', reason: 'test' }), phase: 'Ended', outcome: 'StoreLost' } as const;
+  await store.startRollout({ id: 'lost', plan, state, force: true, ...WHO, operation: 'lost' });
+  assert.deepEqual(await mendLostWrites(store, fleet.ids), { done: [], unfinished: true });
+  await release(store, (await store.rolloutState('lost')) as RolloutRecord);
+  const before = Math.max(...(await fleet.told()));
+  assert.equal((await mendLostWrites(store, fleet.ids)).done.length, 1);
+  assert.ok(Math.min(...(await fleet.told())) > before + 7, 'above what the hosts have seen');
 });
 
 /** The store is away for a while, and has what it had. */
