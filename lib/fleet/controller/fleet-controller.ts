@@ -82,6 +82,7 @@ export class FleetController {
     this.loss = new StoreLoss({
       ...{ store, heartbeatIntervalMs, clock, onError },
       hosts: () => this.view.hosts.map(({ info }) => info.id),
+      markOf: (host) => this.view.markOf(host),
       remembered: () => this.active.records(),
       onDistrust: (all) => this.distrust(all),
     });

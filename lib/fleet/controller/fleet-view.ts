@@ -103,6 +103,12 @@ export class FleetView {
     return { host, alive: lease !== undefined, report: current };
   }
 
+  /** Another one with each report that was sent; undefined: no lease. */
+  markOf(id: string): string | undefined {
+    const lease = this.known.get(id)?.lease;
+    return lease && `${lease.bootId}/${lease.sequence}`;
+  }
+
   /** All registered hosts. */
   get hosts(): readonly FleetHost[] {
     return [...this.known.values()].flatMap(({ host }) => (host ? [host] : []));
@@ -131,7 +137,7 @@ export class FleetView {
       const lease = leases[index];
       if ((known.lease === undefined) !== (lease === undefined)) changed.add(id);
       known.lease = lease;
-      if (lease && this.watched.length > 0 && known.readAs !== this.markOf(lease)) toRead.push(id);
+      if (lease && this.watched.length > 0 && known.readAs !== this.readingOf(lease)) toRead.push(id);
     });
     const wereAlive = this.sweptAt === Number.NEGATIVE_INFINITY ? await this.silentWithReport() : undefined;
     this.leases.update(
@@ -174,13 +180,13 @@ export class FleetView {
       if (isOlder && known.staleReads < STALE_READS) known.staleReads++;
       else {
         known.staleReads = 0;
-        known.readAs = this.markOf(lease);
+        known.readAs = this.readingOf(lease);
       }
       return true;
     });
   }
 
-  private markOf({ bootId, sequence }: Lease): string {
+  private readingOf({ bootId, sequence }: Lease): string {
     return `${this.watchEdition}/${bootId}/${sequence}`;
   }
 }

@@ -48,6 +48,26 @@ export async function mendLostWrites(store: FleetStore, hosts: readonly string[]
   return { done, unfinished };
 }
 
+/**
+ * Whether one of the hosts has accepted a newer generation of a model than its document has, or, where that says nothing of
+ * the model, than the store has given out.
+ */
+export async function isAnyAhead(store: FleetStore, hosts: readonly string[]): Promise<boolean> {
+  for (let from = 0; from < hosts.length; from += CHUNK) {
+    const chunk = hosts.slice(from, from + CHUNK);
+    // What a host has accepted was written before: its document is not behind a report that was read earlier.
+    const reports = await store.readReports(chunk);
+    const documents = await Promise.all(chunk.map((host) => store.readDesired(host)));
+    for (const [index, report] of reports.entries()) {
+      for (const [name, { generation }] of report?.models ?? []) {
+        const told = decoded(documents[index]?.cells.get(name))?.generation;
+        if (generation > (told ?? (await store.model(name))?.generation ?? 0)) return true;
+      }
+    }
+  }
+  return false;
+}
+
 async function mendModel(
   store: FleetStore,
   name: string,

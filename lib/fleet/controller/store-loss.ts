@@ -2,7 +2,7 @@
 import { AspiredError } from '../../errors.js';
 import type { FleetStore, RolloutRecord } from '../store/types.js';
 import { closeAsLost } from './lost-rollouts.js';
-import { mendLostWrites } from './lost-writes.js';
+import { isAnyAhead, mendLostWrites } from './lost-writes.js';
 import { StoreWatch } from './store-watch.js';
 
 export interface StoreLossOptions {
@@ -12,6 +12,8 @@ export interface StoreLossOptions {
   readonly clock: () => number;
   /** Hosts that are looked at for lost writes. */
   readonly hosts: () => readonly string[];
+  /** Another one with each report of a host; undefined: it has no lease. */
+  readonly markOf: (host: string) => string | undefined;
   /** Rollouts that this controller remembers as active. */
   readonly remembered: () => readonly RolloutRecord[];
   /** What is cached is not to be trusted; `all`: it is another fleet's. */
@@ -26,6 +28,8 @@ export class StoreLoss {
   private suspicious = true;
   /** Active when the store lost them, and not closed yet. */
   private lost: readonly RolloutRecord[] = [];
+  /** Hosts that have not reported since the last look, with their marks at that time. */
+  private unheard = new Map<string, string | undefined>();
 
   constructor(private readonly options: StoreLossOptions) {
     this.watch = new StoreWatch(options.heartbeatIntervalMs);
@@ -85,7 +89,7 @@ export class StoreLoss {
 
   /** What is to be mended, once hosts had the time to say what they know. */
   async mend(): Promise<void> {
-    const { store, hosts, onError } = this.options;
+    const { store, hosts, markOf, onError } = this.options;
     if (this.presence !== 'present') return;
     const later: RolloutRecord[] = [];
     for (const record of this.lost) {
@@ -97,10 +101,34 @@ export class StoreLoss {
       }
     }
     this.lost = later;
-    if (!this.suspicious || this.grace()) return;
-    const { done, unfinished } = await mendLostWrites(store, hosts());
-    this.suspicious = unfinished;
-    for (const message of done) onError(new AspiredError('ERR_ROLLOUT_CONFLICT', message));
+    if (this.grace()) return;
+    await this.hearLate();
+    if (!this.suspicious) return;
+    const asked = hosts();
+    const marks = new Map(asked.map((host) => [host, markOf(host)]));
+    // What is suspected from here on is for the next look.
+    this.suspicious = false;
+    try {
+      const { done, unfinished } = await mendLostWrites(store, asked);
+      if (unfinished) this.suspicious = true;
+      this.unheard = marks;
+      for (const message of done) onError(new AspiredError('ERR_ROLLOUT_CONFLICT', message));
+    } catch (error) {
+      this.suspicious = true;
+      throw error;
+    }
+  }
+
+  /** A host that was away at the last look, or slow to report, may be the only one that knows of what was lost. */
+  private async hearLate(): Promise<void> {
+    const { store, markOf } = this.options;
+    const heard = [...this.unheard].flatMap(([host, before]) => {
+      const mark = markOf(host);
+      return mark === undefined || mark === before ? [] : [host];
+    });
+    if (heard.length === 0) return;
+    if (await isAnyAhead(store, heard)) this.suspicious = true;
+    for (const host of heard) this.unheard.delete(host);
   }
 
   private rememberLost(): void {

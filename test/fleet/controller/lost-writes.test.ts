@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { release } from '#lib/fleet/controller/lost-rollouts.js';
 import { mendLostWrites } from '#lib/fleet/controller/lost-writes.js';
+import { StoreLoss } from '#lib/fleet/controller/store-loss.js';
 import { makePlan } from '#lib/fleet/rollout/plan.js';
 import { firstState } from '#lib/fleet/rollout/reduce.js';
 import { MemoryStore } from '#lib/fleet/store/memory-store.js';
@@ -97,13 +98,61 @@ test('a rollout that was closed as lost, and not released yet, does not end the 
   const { store } = fleet;
   await fleet.reportAll([2], 7);
   const plan = makePlan({ model: MODEL, version: 3 }, { hosts: await store.hosts(), stable: 2 });
-  const state = { ...firstState(plan, { actor: 'ops', reason: 'test' }), phase: 'Ended', outcome: 'StoreLost' } as const;
+  const state = {
+    ...firstState(plan, { actor: 'ops', reason: 'test' }),
+    phase: 'Ended',
+    outcome: 'StoreLost',
+  } as const;
   await store.startRollout({ id: 'lost', plan, state, force: true, ...WHO, operation: 'lost' });
   assert.deepEqual(await mendLostWrites(store, fleet.ids), { done: [], unfinished: true });
   await release(store, (await store.rolloutState('lost')) as RolloutRecord);
   const before = Math.max(...(await fleet.told()));
   assert.equal((await mendLostWrites(store, fleet.ids)).done.length, 1);
   assert.ok(Math.min(...(await fleet.told())) > before + 7, 'above what the hosts have seen');
+});
+
+/** What a controller does about lost writes of a fleet whose hosts have these marks. */
+async function watching(fleet: WrittenFleet, marks: ReadonlyMap<string, string>): Promise<StoreLoss> {
+  const loss = new StoreLoss({
+    ...{ store: fleet.store, heartbeatIntervalMs: 100, clock: () => 0, hosts: () => fleet.ids },
+    markOf: (host) => marks.get(host),
+    remembered: () => [],
+    onDistrust: () => {},
+    onError: () => {},
+  });
+  await loss.check();
+  await loss.mend();
+  return loss;
+}
+
+test('a host that reports after the look, and is the only one that knows of what was lost, is heard', async () => {
+  for (const before of [undefined, 'b/1']) {
+    const fleet = await promoted(3);
+    const marks = new Map(fleet.ids.map((id) => [id, 'b/1']));
+    if (before === undefined) marks.delete('h0');
+    const loss = await watching(fleet, marks);
+    await fleet.report('h0', reportOf(900, [2, 3]));
+    marks.set('h0', 'b/2');
+    await loss.mend();
+    const told = await fleet.told();
+    assert.ok(Math.min(...told) > 900, `${told}`);
+    await fleet.reportAll([2]);
+    for (const id of fleet.ids) marks.set(id, 'b/3');
+    await loss.mend();
+    assert.deepEqual(await fleet.told(), told, 'and that is all');
+  }
+});
+
+test('hosts that know of a model that nobody can be told anything of are looked at once', async () => {
+  const fleet = await WrittenFleet.of(1);
+  const marks = new Map([['h0', 'b/1']]);
+  const loss = await watching(fleet, marks);
+  for (const mark of ['b/2', 'b/3', 'b/4']) {
+    await fleet.report('h0', reportOf(7, [], [1]));
+    marks.set('h0', mark);
+    await loss.mend();
+    assert.equal((await fleet.store.audit(MODEL)).length, 1, mark);
+  }
 });
 
 /** The store is away for a while, and has what it had. */

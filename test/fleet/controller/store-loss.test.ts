@@ -121,7 +121,7 @@ test('a rollout that the store lost is closed when the next one of its model has
   let remembered = [await start('lost')];
   const loss = new StoreLoss({
     ...{ store, heartbeatIntervalMs: 1_000, clock: () => 0, hosts: () => [], remembered: () => remembered },
-    ...{ onDistrust: () => {}, onError: () => {} },
+    ...{ markOf: () => undefined, onDistrust: () => {}, onError: () => {} },
   });
   const lose = async (): Promise<void> => {
     memory.clear();
