@@ -259,6 +259,13 @@ test('I9: after lost writes an abort stays one when a host remembers it', () => 
   assert.deepEqual(found('I9', ...resurrected, heard, died), [], 'who knew is dead');
 });
 
+test('I5: a commit that is written down after the loss that took it away is of the store before', () => {
+  const late = commit(105, { revision: 1 });
+  const lost = (at: number): Timed => [100, { e: 'lost-writes', at }];
+  assert.equal(found('I5', lost(104), late, final(200)).length, 1);
+  assert.deepEqual(found('I5', lost(105), late, final(200)), []);
+});
+
 test('I9: what was taken back before an export stays so when it is restored from that', () => {
   const all = [...boots, started(1), verb(100, 'abort'), ended(120, 'Aborted'), has(300, 'b', [20]), final(900)];
   assert.equal(found('I9', ...all, [200, { e: 'lost-writes', exported: 150 }]).length, 1);

@@ -60,7 +60,7 @@ const olderSnapshot: Inject = (scene, { forMs }, say) =>
     }
     await sleep(forMs);
     say(`back to the snapshot of ${Math.round(monotonicMs() - since)} ms ago; ${what}`);
-    await world.redis.restoreSnapshot(() => world.recorder.note({ e: 'lost-writes', since }));
+    await world.redis.restoreSnapshot(() => world.recorder.note({ e: 'lost-writes', since, at: Date.now() }));
   });
 
 const emptied: Inject = (scene, fault, say) =>
@@ -72,7 +72,7 @@ const emptied: Inject = (scene, fault, say) =>
     // The next rollout would hide what the restoring left undone.
     if (variant) operator.stop();
     await world.redis.main.command('FLUSHALL');
-    world.recorder.note({ e: 'lost-writes', exported: save?.at });
+    world.recorder.note({ e: 'lost-writes', exported: save?.at, at: Date.now() });
     await sleep(forMs);
     const intent = { actor: 'chaos', reason: 'the store was emptied', operation: 'restore' };
     const restored = await within(RESTORE_MS, async () => {

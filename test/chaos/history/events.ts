@@ -104,9 +104,14 @@ export type HarnessEvent =
   | { readonly e: 'down'; readonly host: string; readonly why: string }
   /**
    * The data of the store went back to what it was at `since`; nothing was left of it without. `exported`: what was taken back
-   * until then was in an export, and is restored.
+   * until then was in an export, and is restored. `at`: by the store's clock, which is the machine's.
    */
-  | { readonly e: 'lost-writes'; readonly since?: number | undefined; readonly exported?: number | undefined }
+  | {
+      readonly e: 'lost-writes';
+      readonly since?: number | undefined;
+      readonly exported?: number | undefined;
+      readonly at?: number;
+    }
   | {
       readonly e: 'started';
       readonly rollout: string;

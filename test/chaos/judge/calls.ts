@@ -1,6 +1,6 @@
 // I10: what was asked outside, by what the webhook wrote down, and which of its answers count.
 import { type EventOf, eventsOf, type History, type Violation } from '../history/events.js';
-import { type Checker, epochOf, grouped } from './timeline.js';
+import { type Checker, epochOf, epochOfCommits, grouped } from './timeline.js';
 
 /** I10: a question has one key, a key one question, and of the answers to it one counts, which was really given. */
 export const calls: Checker = (history) => {
@@ -44,6 +44,7 @@ function askedAgain(history: History, asked: readonly Call[]): Violation[] {
 
 interface Counted {
   readonly t: number;
+  readonly epoch: number;
   readonly key: string;
   readonly rollout: string;
   readonly text: string;
@@ -51,23 +52,26 @@ interface Counted {
 
 /** Answers that a controller went by, or may go by. */
 function countedIn(history: History): Counted[] {
+  const epoch = epochOf(history);
+  const commitEpoch = epochOfCommits(history);
   const stored = eventsOf(history, 'gate-result').map(({ t, rollout, key, result }) => {
     const { message } = JSON.parse(result) as { readonly message: string };
-    return { t, rollout, key: `${rollout}-${key}`, text: message };
+    return { t, epoch: epoch(t), rollout, key: `${rollout}-${key}`, text: message };
   });
-  const used = eventsOf(history, 'commit').flatMap(({ t, rollout, outcome, answers = [] }) =>
-    outcome !== 'committed' ? [] : answers.map((text) => ({ t, rollout, key: keyIn(text) ?? '', text })),
-  );
+  const used = eventsOf(history, 'commit').flatMap((commit) => {
+    const { t, rollout, outcome, answers = [] } = commit;
+    if (outcome !== 'committed') return [];
+    return answers.map((text) => ({ t, epoch: commitEpoch(commit), rollout, key: keyIn(text) ?? '', text }));
+  });
   return [...stored, ...used].sort((a, b) => a.t - b.t);
 }
 
 const keyIn = (text: string): string | undefined => /^call \d+ for (.+)$/.exec(text)?.[1];
 
 function counting(history: History, asked: readonly Call[]): Violation[] {
-  const epoch = epochOf(history);
   const counted = countedIn(history);
   const found: Violation[] = [];
-  for (const answers of grouped(counted, ({ t, key }) => `${epoch(t)} ${key}`).values()) {
+  for (const answers of grouped(counted, ({ epoch, key }) => `${epoch} ${key}`).values()) {
     const [first, ...rest] = answers;
     const other = rest.find(({ text }) => text !== first?.text);
     if (other)

@@ -1,7 +1,7 @@
 // I1, I3, I4, I12, and what gates are for: rollouts, by what controllers and hosts wrote down.
 import { isWorse } from '../fleet.js';
 import { type EventOf, eventsOf, type History, type Violation } from '../history/events.js';
-import { type Checker, commitsBy, disturbances, epochOf, hurried, uncovered } from './timeline.js';
+import { type Checker, commitsBy, disturbances, epochOf, epochOfCommits, hurried, uncovered } from './timeline.js';
 
 /** I1: commits of two rollouts of one model are never mixed. */
 export const oneActive: Checker = (history) => {
@@ -34,12 +34,13 @@ export const tombstones: Checker = (history) => {
   const { rollbackMs } = history.settings;
   const calm = disturbances(history, AFTERMATH_MS);
   const epoch = epochOf(history);
+  const commitEpoch = epochOfCommits(history);
   for (const taken of eventsOf(history, 'commit')) {
     const { tombstone, model, outcome } = taken;
     if (tombstone === undefined || outcome !== 'committed') continue;
     for (const { host, from, to } of stays(history, model, tombstone)) {
       // What the store has forgotten it can tell nobody; that hosts remember is another checker's.
-      if (epoch(taken.t) !== epoch(to)) continue;
+      if (commitEpoch(taken) !== epoch(to)) continue;
       const ms = uncovered({ from: Math.max(from, taken.t), to }, calm);
       if (to <= taken.t || ms <= rollbackMs) continue;
       const message = `${host} keeps ${model} ${tombstone} for ${Math.round(ms)} undisturbed ms after it was taken back`;

@@ -15,16 +15,22 @@ export function epochOf(history: Pick<History, 'events'>): (t: number) => number
   return (t) => losses.filter((loss) => loss <= t).length;
 }
 
+/** The same for a commit, by the store's clock: its answer may be written down after the loss that it came before. */
+export function epochOfCommits(history: Pick<History, 'events'>): (commit: EventOf<'commit'>) => number {
+  const losses = eventsOf(history, 'lost-writes');
+  return (commit) => losses.filter(({ t, at }) => (at === undefined ? t <= commit.t : at < commit.at)).length;
+}
+
 /** Commits that were carried out, by epoch and a key of the caller's, in the order of the store's clock. */
 export function commitsBy(
   history: Pick<History, 'events'>,
   key: (commit: EventOf<'commit'>) => string,
 ): ReadonlyMap<string, readonly EventOf<'commit'>[]> {
-  const epoch = epochOf(history);
+  const epoch = epochOfCommits(history);
   const groups = new Map<string, EventOf<'commit'>[]>();
   for (const commit of eventsOf(history, 'commit')) {
     if (commit.outcome !== 'committed') continue;
-    const name = `${epoch(commit.t)} ${key(commit)}`;
+    const name = `${epoch(commit)} ${key(commit)}`;
     groups.set(name, [...(groups.get(name) ?? []), commit]);
   }
   for (const group of groups.values()) group.sort((a, b) => a.at - b.at || a.revision - b.revision);

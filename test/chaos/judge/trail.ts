@@ -1,6 +1,6 @@
 // I5, I9: what was acknowledged, against the audit trail.
 import { type AuditLine, type EventOf, eventsOf, type History, type Violation } from '../history/events.js';
-import { type Checker, commitsBy, epochOf, grouped, isUp, last } from './timeline.js';
+import { type Checker, commitsBy, epochOfCommits, grouped, isUp, last } from './timeline.js';
 
 /** I5: one line per commit, without gaps; each commit follows the one that it meant to; nothing after the end. */
 export const audit: Checker = (history) => {
@@ -63,9 +63,11 @@ function gaps(trail: readonly AuditLine[], final: EventOf<'final'> | undefined):
 /** Commits that were acknowledged since the last loss, and that the trail does not have. */
 function missing(history: History, trail: readonly AuditLine[], final: EventOf<'final'> | undefined): Violation[] {
   if (!final) return [];
-  const epoch = epochOf(history);
-  return eventsOf(history, 'commit').flatMap(({ t, rollout, revision, outcome }): Violation[] => {
-    if (outcome !== 'committed' || epoch(t) !== epoch(final.t)) return [];
+  const epoch = epochOfCommits(history);
+  const losses = eventsOf(history, 'lost-writes').length;
+  return eventsOf(history, 'commit').flatMap((commit): Violation[] => {
+    const { t, rollout, revision, outcome } = commit;
+    if (outcome !== 'committed' || epoch(commit) !== losses) return [];
     const lines = trail.filter((line) => line.rollout === rollout && line.revision === revision);
     if (lines.length === 1) return [];
     return [
