@@ -98,7 +98,9 @@ class BasicManagerMemoryStressTest : public ::testing::Test {
         case 0:
         case 1: {
           // Refused when it is managed: then the probe's loader dies here.
-          auto loader = RandomProbe(random)->MakeLoader();
+          const auto probe = RandomProbe(random);
+          auto loader = probe->MakeLoader();
+          t_.Remember(probe);
           (void)m.ManageServable(id, loader);
           break;
         }

@@ -48,7 +48,7 @@ ProbePtr LoaderProbe::Create(Kind kind, const FakeReaders* readers) {
 
 LoaderProbe::~LoaderProbe() { JoinThreads(); }
 
-void LoaderProbe::JoinThreads() {
+bool LoaderProbe::JoinThreads() {
   std::vector<std::thread> threads;
   {
     std::lock_guard<std::mutex> lock(mu_);
@@ -62,6 +62,7 @@ void LoaderProbe::JoinThreads() {
       thread.join();
     }
   }
+  return !threads.empty();
 }
 
 std::unique_ptr<Loader> LoaderProbe::MakeLoader() {

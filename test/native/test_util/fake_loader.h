@@ -68,8 +68,9 @@ class LoaderProbe : public std::enable_shared_from_this<LoaderProbe> {
   void HoldEstimates(bool hold = true);
   // Loaders of this probe are renewed by loaders of that one.
   void RenewBy(std::shared_ptr<LoaderProbe> successor);
-  // Of kOtherThread: waits for the threads that have answered.
-  void JoinThreads();
+  // Of kOtherThread: waits for the threads that have answered. False: there was
+  // none. What they ran may have begun others, of any probe.
+  bool JoinThreads();
 
   // --- The hand. Waits until the load is under way, then ends it: for a
   // blocking loader on the load's thread, otherwise on this one.

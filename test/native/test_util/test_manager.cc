@@ -75,7 +75,11 @@ void TestManager::Finish() {
   manager.reset();
   {
     std::lock_guard<std::mutex> lock(probes_mu_);
-    for (const auto& probe : probes_) probe->JoinThreads();
+    // A late answer may run the effects of others: until nobody is at it.
+    for (bool any = true; any;) {
+      any = false;
+      for (const auto& probe : probes_) any |= probe->JoinThreads();
+    }
   }
   EXPECT_TRUE(weak.expired()) << "something keeps the manager alive";
   if (events) events->ExpectAllEnded();
@@ -125,11 +129,13 @@ void TestManager::Manage(const ServableId& id, const ProbePtr& probe) {
   EXPECT_TRUE(s.ok()) << s.ToString();
 }
 
+void TestManager::Remember(const ProbePtr& probe) {
+  std::lock_guard<std::mutex> lock(probes_mu_);
+  probes_.push_back(probe);
+}
+
 Status TestManager::TryManage(const ServableId& id, const ProbePtr& probe) {
-  {
-    std::lock_guard<std::mutex> lock(probes_mu_);
-    probes_.push_back(probe);
-  }
+  Remember(probe);
   std::unique_ptr<Loader> loader = probe->MakeLoader();
   Status s = manager->ManageServable(id, loader);
   EXPECT_EQ(s.ok(), loader == nullptr) << "given back exactly when refused";

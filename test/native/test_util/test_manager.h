@@ -72,6 +72,9 @@ class TestManager {
   void Sync();
 
   ProbePtr NewProbe(LoaderProbe::Kind kind = LoaderProbe::Kind::kBlocking);
+  // The end waits for its threads; of a probe whose loader the test gives to
+  // the manager itself.
+  void Remember(const ProbePtr& probe);
   void Manage(const ServableId& id, const ProbePtr& probe);  // expects OK
   Status TryManage(const ServableId& id, const ProbePtr& probe);
   void ManageWithError(const ServableId& id, Status error);  // expects OK
