@@ -92,6 +92,7 @@ set(ASPIRED_TEST_SOURCES
   test/native/admission_property_test.cc
   test/native/admission_queue_test.cc
   test/native/aspired_versions_manager_bake_test.cc
+  test/native/aspired_versions_manager_fallback_test.cc
   test/native/aspired_versions_manager_life_test.cc
   test/native/aspired_versions_manager_memory_test.cc
   test/native/aspired_versions_manager_stress_test.cc

@@ -3,7 +3,9 @@ import { checkInteger, checkKeys, invalidOption } from '../options.js';
 
 /**
  * Watches a version after readers were switched to it, while the previous one stays resident. On a breach the manager
- * goes back by itself, and the version ends with ERR_BAKE_FAILED whose cause is a {@link BakeReport}.
+ * goes back by itself, and the version ends with ERR_BAKE_FAILED whose cause is a {@link BakeReport}. Beside a version that
+ * stays aspired the bake begins when a plain name or a label leads to the new one; versions of one first list have nothing to
+ * prove to each other.
  *
  * It goes by what withServable() and withServableSync() count, so the option `metrics` must be on. At least one of
  * `maxErrorRate` and `maxLatencyIncrease` is needed.

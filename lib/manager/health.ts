@@ -109,7 +109,7 @@ export class Health {
   }
 
   // The core tells of a bake some turns after readers were switched, and each of their requests counts. So what a version
-  // had counted before is remembered at the switch: when it opens again, or is aspired to again and is still open.
+  // had counted before is remembered at the switch: when it opens again, is aspired to again and is still open, or when a plain name comes to mean it.
 
   /** A list is accepted, and not yet in the registry. */
   switching(name: string, aspired: readonly number[]): void {
@@ -118,6 +118,11 @@ export class Health {
       const isAspired = aspired.includes(entry.id.version);
       if (isAspired !== entry.aspired) entry.beforeSwitch = isAspired ? this.options.snapshotOf(entry) : undefined;
     }
+  }
+
+  /** Plain names mean the entry from now on, which was open already: by a primary, or because what they meant has closed. */
+  switched(entry: VersionEntry): void {
+    if (this.options.servables.bakeOf(entry.id.name)) entry.beforeSwitch = this.options.snapshotOf(entry);
   }
 
   /** The entry is about to open. */

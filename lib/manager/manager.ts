@@ -73,7 +73,11 @@ export class AspiredVersionsManager extends ManagerView implements AspiredVersio
   constructor(options: AspiredVersionsManagerOptions = {}) {
     const checked = checkManagerOptions(options);
     super(
-      new Registry((entry) => this.core.drained(entry.id.name, entry.id.version, entry.closing)),
+      new Registry(
+        (entry) => this.core.drained(entry.id.name, entry.id.version, entry.closing),
+        undefined,
+        (entry) => this.health.switched(entry),
+      ),
       checked.settings.leakMask,
       checked.settings.metrics,
     );

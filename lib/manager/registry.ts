@@ -144,11 +144,12 @@ export class Registry {
 
   /**
    * `tellDrained` is called once per close, when the last lease of the entry is back; `makeMetrics` at the first request
-   * of an entry.
+   * of an entry; `tellSwitched` when a plain name comes to mean an entry that was open already, before any reader gets it.
    */
   constructor(
     private readonly tellDrained: (entry: VersionEntry) => void,
     private readonly makeMetrics?: (entry: VersionEntry) => VersionMetrics,
+    private readonly tellSwitched?: (entry: VersionEntry) => void,
   ) {}
 
   /** The counters of the entry, which has none yet. */
@@ -205,7 +206,7 @@ export class Registry {
     entry.aspired = stream.isAspired(entry.id.version);
     const at = lowerBound(stream.entries, entry.id.version, entryVersion);
     stream.entries = stream.entries.slice(0, at).concat(entry, stream.entries.slice(at));
-    this.changed(stream);
+    this.changed(stream, entry);
   }
 
   /** The core closed the entry: nobody acquires it any more. */
@@ -230,8 +231,11 @@ export class Registry {
     this.current.clear();
   }
 
-  private changed(stream: Stream): void {
+  private changed(stream: Stream, opened?: VersionEntry): void {
+    const before = stream.current;
     stream.resolve();
+    const now = stream.current;
+    if (now && now !== before && now !== opened) this.tellSwitched?.(now);
     if (stream.current) this.current.set(stream.name, stream.current);
     else this.current.delete(stream.name);
     if (stream.isEmpty) this.streams.delete(stream.name);

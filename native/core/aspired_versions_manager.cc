@@ -337,6 +337,7 @@ void AspiredVersionsManager::ManageLocked(Stream& stream, int64_t version,
   const ServableId id{stream.name, version};
   record.source_error = !error.ok();
   record.baking = false;  // that was the bake of the incarnation before
+  record.came_later = HasGoodLocked(stream);
   if (record.failures == 0) record.last_error = error;
   Status s = error.ok() ? basic_->ManageServable(id, loader)
                         : basic_->ManageServableWithError(id, std::move(error),

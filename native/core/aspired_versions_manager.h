@@ -58,6 +58,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/aspired_stream.h"
 #include "core/aspired_versions_manager_options.h"
 #include "core/basic_manager.h"
 #include "core/servable_state_monitor.h"
@@ -151,47 +152,9 @@ class AspiredVersionsManager
   BasicManager& basic() { return *basic_; }
 
  private:
-  struct Successor {
-    std::unique_ptr<Loader> loader;
-    Status error;
-  };
-  struct Record {
-    bool aspired = true;
-    // There is nothing to try again: the source had no loader.
-    bool source_error = false;
-    int failures = 0;  // incarnations in a row that ended with an error
-    // It needs no bake, or no more; its bake is on; it failed it.
-    bool baked = false;
-    bool baking = false;
-    bool bad = false;
-    // Others were unloaded for its load, and it failed all the same: not again.
-    bool freed_for = false;
-    // Not aspired, but the last good one that was unloaded for another.
-    bool fallback = false;
-    // The order in which versions were dropped; 0: never.
-    uint64_t dropped = 0;
-    std::optional<TimePoint> standby_due;
-    Status last_error;
-    std::optional<TimePoint> retry_due;
-    // What comes when the present incarnation is gone.
-    std::unique_ptr<Successor> successor;
-  };
-  struct Stream {
-    explicit Stream(const std::string& n) : name(n) {}
-    const std::string& name;  // the key of streams_
-    std::map<int64_t, Record> records;
-    std::vector<std::unique_ptr<Transition>> transitions;
-    std::unique_ptr<StreamIntent> intent;  // null: none was ever given
-    // The last good version that was unloaded to make room.
-    int64_t fallback_version = 0;
-    std::unique_ptr<Loader> fallback;
-    // What a bake goes back to: it is not unloaded meanwhile.
-    std::optional<int64_t> bake_previous;
-    bool pressed = false;     // a load of it waits for memory it could free
-    bool dirty = false;       // in dirty_
-    bool reconciled = false;  // in reconcile_
-  };
-
+  using Record = AspiredRecord;
+  using Stream = AspiredStream;
+  using Successor = Record::Successor;
   using Snapshots = std::vector<AspiredServableStateSnapshot>;
 
   explicit AspiredVersionsManager(Options options);
@@ -249,6 +212,8 @@ class AspiredVersionsManager
   void FreeOwnLocked(Stream& stream);
   void FreeForLocked(Stream& stream, int64_t version, Record& record);
   void FallBackLocked(Stream& stream);
+  bool IsStuckLocked(const Stream& stream, int64_t version) const;
+  bool OutlastedLocked(Stream& stream, const ServableId& fallback);
 
   // Of bake.cc.
   bool BakesLocked(const Stream& stream) const;
@@ -259,7 +224,10 @@ class AspiredVersionsManager
   void UpdateBakeLocked(Stream& stream);
   // Whether a bake needs what the action would unload.
   bool IsKeptLocked(const ServableAction& action);
-  std::optional<int64_t> LastGoodLocked(const Stream& stream) const;
+  std::optional<int64_t> LastGoodLocked(const Stream& stream,
+                                        int64_t baking) const;
+  bool HasGoodLocked(const Stream& stream) const;
+  bool IsReadLocked(const Stream& stream, int64_t version) const;
 
   const Options options_;
   const std::shared_ptr<ServableEventBus> bus_;

@@ -4,6 +4,7 @@
 // The core keeps the old version and knows how to go back. Whether the new one
 // is good is judged by whoever counts its requests.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "core/aspired_versions_manager.h"
@@ -15,16 +16,22 @@ bool AspiredVersionsManager::BakesLocked(const Stream& stream) const {
                                   : stream.intent->bake.value_or(options_.bake);
 }
 
-// What a bake may go back to: of the versions that are loaded and not aspired
-// any more the one that was dropped last; one that has proved itself first.
+// What the bake of a version may go back to: of those that are loaded one that
+// has proved itself first; then one that stays aspired, for readers had it
+// until now; then the one that was dropped last.
 std::optional<int64_t> AspiredVersionsManager::LastGoodLocked(
-    const Stream& stream) const {
+    const Stream& stream, int64_t baking) const {
+  const bool came_later = stream.records.at(baking).came_later;
   std::optional<int64_t> best;
-  std::pair<bool, uint64_t> best_rank;
+  std::tuple<bool, bool, uint64_t> best_rank;
   for (const auto& [version, state] : basic_->GetStates(stream.name)) {
     const Record& record = stream.records.at(version);
-    if (record.aspired || record.bad || state != HarnessState::kReady) continue;
-    const std::pair rank{record.baked, record.dropped};
+    if (version == baking || record.bad || state != HarnessState::kReady) {
+      continue;
+    }
+    // Versions that came together have nothing to prove to each other.
+    if (record.aspired && !(record.baked && came_later)) continue;
+    const std::tuple rank{record.baked, record.aspired, record.dropped};
     if (!best || rank > best_rank) {
       best = version;
       best_rank = rank;
@@ -33,13 +40,46 @@ std::optional<int64_t> AspiredVersionsManager::LastGoodLocked(
   return best;
 }
 
+bool AspiredVersionsManager::HasGoodLocked(const Stream& stream) const {
+  for (const auto& [version, state] : basic_->GetStates(stream.name)) {
+    if (state == HarnessState::kReady && stream.records.at(version).baked) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Whether a plain name or a label leads readers to this version, which is
+// loaded: as the registry resolves them.
+bool AspiredVersionsManager::IsReadLocked(const Stream& stream,
+                                          int64_t version) const {
+  const auto is_ready = [&](int64_t other) {
+    return basic_->GetSnapshot({stream.name, other})
+               .value_or(BasicManager::Snapshot())
+               .state == HarnessState::kReady;
+  };
+  if (stream.intent != nullptr) {
+    for (const auto& [label, target] :
+         stream.intent->labels.value_or(std::map<std::string, int64_t>())) {
+      if (target == version) return true;
+    }
+    const auto primary = stream.intent->primary.value_or(std::nullopt);
+    if (primary && is_ready(*primary)) return *primary == version;
+  }
+  for (auto it = stream.records.rbegin(); it != stream.records.rend(); ++it) {
+    if (it->second.aspired && is_ready(it->first)) return it->first == version;
+  }
+  return false;
+}
+
 // Versions that are there before there is anything to go back to need no bake:
 // said before a list drops them, which may be before the next round.
 void AspiredVersionsManager::ProveLocked(Stream& stream) {
-  if (!BakesLocked(stream) || LastGoodLocked(stream)) return;
+  if (!BakesLocked(stream)) return;
   for (const auto& [version, state] : basic_->GetStates(stream.name)) {
     Record& record = stream.records.at(version);
-    if (record.aspired && !record.baking && state == HarnessState::kReady) {
+    if (record.aspired && !record.baking && state == HarnessState::kReady &&
+        !LastGoodLocked(stream, version)) {
       record.baked = true;
     }
   }
@@ -66,16 +106,20 @@ void AspiredVersionsManager::UpdateBakeLocked(Stream& stream) {
   stream.bake_previous.reset();
   if (closing_) return;
   const bool bakes = BakesLocked(stream);
-  bool any = false;
   for (const auto& [version, state] : basic_->GetStates(stream.name)) {
     Record& record = stream.records.at(version);
     if (!record.aspired || state != HarnessState::kReady) continue;
     if (!record.baked && !record.baking) {
       const auto previous =
-          bakes ? LastGoodLocked(stream) : std::optional<int64_t>();
+          bakes ? LastGoodLocked(stream, version) : std::optional<int64_t>();
       // The first version has nothing to be compared with or go back to.
       if (!previous || !options_.on_bake) {
         record.baked = true;
+        continue;
+      }
+      // Beside one that stays aspired it begins when readers get to it.
+      if (stream.records.at(*previous).aspired &&
+          !IsReadLocked(stream, version)) {
         continue;
       }
       record.baking = true;
@@ -85,9 +129,10 @@ void AspiredVersionsManager::UpdateBakeLocked(Stream& stream) {
         told(id, incarnation, previous);
       });
     }
-    any |= record.baking;
+    if (record.baking && !stream.bake_previous) {
+      stream.bake_previous = LastGoodLocked(stream, version);
+    }
   }
-  if (any) stream.bake_previous = LastGoodLocked(stream);
 }
 
 Status AspiredVersionsManager::FinishBake(const ServableId& id,
@@ -107,7 +152,7 @@ Status AspiredVersionsManager::FinishBake(const ServableId& id,
       return not_on;
     }
     Record& record = found->second;
-    if (!verdict.ok() && !LastGoodLocked(stream)) {
+    if (!verdict.ok() && !LastGoodLocked(stream, id.version)) {
       record.baking = false;
       record.baked = true;
       return Status(ErrorCode::kIllegalTransition,

@@ -2,11 +2,18 @@
 // AspiredVersionsManager.
 #include <algorithm>
 #include <cassert>
+#include <chrono>
+#include <tuple>
 #include <utility>
 
 #include "core/aspired_versions_manager.h"
 
 namespace aspired {
+namespace {
+
+constexpr std::chrono::seconds kFallbackPatience{1};
+
+}  // namespace
 
 // ------------------------------------------------------------------ standbys
 
@@ -60,6 +67,9 @@ void AspiredVersionsManager::ExpireStandbysLocked(TimePoint now) {
     const ServableId& id = node.mapped();
     auto stream = streams_.find(id.name);
     if (stream == streams_.end()) continue;
+    if (stream->second->fallback_due == node.key()) {
+      MarkDirtyLocked(*stream->second);
+    }
     auto found = stream->second->records.find(id.version);
     if (found == stream->second->records.end()) continue;
     if (found->second.standby_due != node.key()) continue;
@@ -69,19 +79,21 @@ void AspiredVersionsManager::ExpireStandbysLocked(TimePoint now) {
 }
 
 void AspiredVersionsManager::LimitStandbysLocked(Stream& stream) {
-  std::vector<std::pair<uint64_t, int64_t>> standbys;  // oldest first
+  // Oldest first; before them what was dropped without having proved itself.
+  std::vector<std::tuple<bool, uint64_t, int64_t>> standbys;
+  const bool bakes = BakesLocked(stream);
   for (const auto& [version, record] : stream.records) {
     if (record.aspired) continue;
     const auto now = basic_->GetSnapshot({stream.name, version});
     if (now && (now->standby || now->keep_drained)) {
-      standbys.emplace_back(record.dropped, version);
+      standbys.emplace_back(!bakes || record.baked, record.dropped, version);
     }
   }
   const auto allowed = static_cast<size_t>(StandbyOfLocked(stream).versions);
   if (standbys.size() <= allowed) return;
   std::sort(standbys.begin(), standbys.end());
   standbys.resize(standbys.size() - allowed);
-  for (const auto& [dropped, version] : standbys) {
+  for (const auto& [proved, dropped, version] : standbys) {
     basic_->EvictStandby({stream.name, version});
   }
 }
@@ -153,6 +165,25 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
   basic_->GiveRoom({stream.name, version});
 }
 
+// Whether the version waits for memory that is not there, nor on its way.
+bool AspiredVersionsManager::IsStuckLocked(const Stream& stream,
+                                           int64_t version) const {
+  const ServableId id{stream.name, version};
+  return !basic_->ExplainWait(id).empty() && !basic_->FitsWithout(id, {});
+}
+
+// Memory that was given back is seen a moment later, so what waits for it has
+// that moment. It may also wait for ever, and meanwhile nothing serves.
+bool AspiredVersionsManager::OutlastedLocked(Stream& stream,
+                                             const ServableId& fallback) {
+  const TimePoint now = options_.clock->Now();
+  if (!stream.fallback_due) {
+    stream.fallback_due = now + kFallbackPatience;
+    standbys_due_.emplace(*stream.fallback_due, fallback);
+  }
+  return *stream.fallback_due <= now;
+}
+
 void AspiredVersionsManager::FallBackLocked(Stream& stream) {
   const bool is_on = std::any_of(
       stream.records.begin(), stream.records.end(), [](const auto& entry) {
@@ -183,16 +214,22 @@ void AspiredVersionsManager::FallBackLocked(Stream& stream) {
   }
   bool any_ready = false;
   bool any_coming = false;
+  bool any_stuck = false;
   for (const auto& [version, state] : states) {
     any_ready |= state == HarnessState::kReady;
-    any_coming |=
-        state < HarnessState::kReady && stream.records.at(version).aspired;
+    if (state >= HarnessState::kReady || !stream.records.at(version).aspired) {
+      continue;
+    }
+    (IsStuckLocked(stream, version) ? any_stuck : any_coming) = true;
   }
+  if (any_ready) stream.fallback_due.reset();
   if (any_coming) return;
   if (any_ready) {
-    DisposeLocked(std::move(stream.fallback));
+    if (!any_stuck) DisposeLocked(std::move(stream.fallback));
     return;
   }
+  if (any_stuck && !OutlastedLocked(stream, id)) return;
+  stream.fallback_due.reset();
   Record& record = stream.records[id.version];
   record = Record();
   record.aspired = false;

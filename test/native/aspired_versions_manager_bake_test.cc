@@ -440,5 +440,90 @@ TEST_F(AvmBakeMemoryTest, AReplacedVersionHasABakeOfItsOwn) {
   EXPECT_EQ(State(1), std::nullopt);
 }
 
+// ------------------------------------------------ beside one that is aspired
+
+TEST_F(AvmBakeMemoryTest, AVersionThatTakesOverBesideAnAspiredOneBakes) {
+  t_.Aspire("m", {{1, t_.Probe()}});
+  t_.Aspire("m", {{1, t_.Probe()}, {2, t_.Probe()}});
+  ASSERT_EQ(bakes_.size(), 1u);
+  EXPECT_EQ(bakes_[0].id, (ServableId{"m", 2}));
+  EXPECT_EQ(bakes_[0].previous, 1);
+  EXPECT_TRUE(Finish(kBad).ok());
+  EXPECT_EQ(State(2), kError);
+  EXPECT_EQ(State(1), kReady);
+  EXPECT_TRUE(Row(1).aspired);
+}
+
+TEST_F(AvmBakeMemoryTest, VersionsOfTheFirstListHaveNothingToProve) {
+  auto second = t_.Probe();
+  second->HoldLoads();
+  t_.Aspire("m", {{1, t_.Probe()}, {2, second}});
+  t_.Aspire("m", {{1, t_.Probe()}, {2, t_.Probe()}});
+  second->FinishLoad();
+  t_.Step();
+  EXPECT_EQ(State(2), kReady);
+  EXPECT_TRUE(bakes_.empty());
+}
+
+TEST_F(AvmBakeMemoryTest, ALongerHistoryIsComparedWithWhatReadersHad) {
+  t_.Aspire("m", {{1, t_.Probe()}, {2, t_.Probe()}});
+  t_.Aspire("m", {{2, t_.Probe()}, {3, t_.Probe()}});
+  ASSERT_EQ(bakes_.size(), 1u);
+  EXPECT_EQ(bakes_[0].id, (ServableId{"m", 3}));
+  EXPECT_EQ(bakes_[0].previous, 2);
+  EXPECT_EQ(State(1), std::nullopt) << "a bake does not need it";
+}
+
+TEST_F(AvmBakeMemoryTest, WithAPrimaryTheBakeBeginsAtTheSwitch) {
+  StreamIntent intent;
+  intent.primary.emplace(1);
+  t_.Aspire("m", {{1, t_.Probe()}}, intent);
+  t_.Aspire("m", {{1, t_.Probe()}, {2, t_.Probe()}});
+  EXPECT_EQ(State(2), kReady);
+  EXPECT_TRUE(bakes_.empty()) << "nobody reads it yet";
+  intent.primary.emplace(2);
+  EXPECT_TRUE(t_.manager->SetIntent("m", intent).ok());
+  t_.Step();
+  ASSERT_EQ(bakes_.size(), 1u);
+  EXPECT_EQ(bakes_[0].id, (ServableId{"m", 2}));
+  // Contract within the bake: the old one stays until it is over.
+  const Settled list = t_.Aspire("m", {{2, t_.Probe()}});
+  EXPECT_EQ(State(1), kReady);
+  EXPECT_TRUE(Finish(Status::Ok()).ok());
+  EXPECT_EQ(list.Text(), "2:Available");
+  EXPECT_EQ(State(1), std::nullopt);
+}
+
+TEST_F(AvmBakeMemoryTest, ALabelLeadsReadersToo) {
+  StreamIntent intent;
+  intent.primary.emplace(1);
+  intent.labels = {{"canary", 2}};
+  t_.Aspire("m", {{1, t_.Probe()}}, intent);
+  t_.Aspire("m", {{1, t_.Probe()}, {2, t_.Probe()}});
+  ASSERT_EQ(bakes_.size(), 1u);
+  EXPECT_EQ(bakes_[0].id, (ServableId{"m", 2}));
+}
+
+TEST_F(AvmBakeMemoryTest, WhatWasNeverReadBakesWhenTheOldOneIsDropped) {
+  StreamIntent intent;
+  intent.primary.emplace(1);
+  t_.Aspire("m", {{1, t_.Probe()}}, intent);
+  t_.Aspire("m", {{1, t_.Probe()}, {2, t_.Probe()}});
+  t_.Aspire("m", {{2, t_.Probe()}});
+  ASSERT_EQ(bakes_.size(), 1u);
+  EXPECT_EQ(bakes_[0].previous, 1);
+}
+
+TEST_F(AvmBakeMemoryTest, TheStandbyIsTheLastThatProvedItself) {
+  StreamIntent intent;
+  intent.standby = StandbyOptions{1, milliseconds(0)};
+  t_.Aspire("m", {{1, t_.Probe()}}, intent);
+  t_.Aspire("m", {{2, t_.Probe()}});
+  t_.Aspire("m", {{3, t_.Probe()}});  // 2 was dropped within its bake
+  EXPECT_TRUE(Finish(Status::Ok(), 1).ok());
+  EXPECT_TRUE(Row(1).standby);
+  EXPECT_EQ(State(2), std::nullopt);
+}
+
 }  // namespace
 }  // namespace aspired

@@ -108,3 +108,20 @@ test('a standby that opens again counts from then on', async (t) => {
   await bed.checkReport(transition);
   assert.equal(bed.young.loads, 1);
 });
+
+test('beside an old version that stays aspired it counts from the switch of the primary, and goes back to the old one', async (t) => {
+  const bed = new Bed(t);
+  await bed.m.settled(bed.list(1));
+  const both = [...one(1, bed.old), ...one(2, bed.young)];
+  await bed.m.settled(bed.m.manager.setAspiredVersions('m', both, { primary: 1 }));
+  for (let i = 0; i < 20; i++) bed.request({ name: 'm', version: 2 });
+  assert.equal(bed.m.resolve('m'), 'm/1');
+  bed.m.manager.setVersionLabels('m', {}, { primary: 2 });
+  await bed.serveThenFail();
+  const { error } = await bed.m.saw('m', 2, 'End');
+  assert.ok(coded('ERR_BAKE_FAILED', 'FAILED_PRECONDITION')(error) && error);
+  const { requests, errors } = error.cause as BakeReport;
+  assert.deepEqual([requests - errors, errors > 0], [GOOD, true]);
+  assert.equal(bed.m.resolve('m'), 'm/1');
+  assert.equal(bed.old.unloads, 0);
+});

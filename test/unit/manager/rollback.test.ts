@@ -359,7 +359,9 @@ test('a bake that is switched off while it runs goes on, and the next version ha
   const m = start(t);
   await m.aspire('m', one(1, good(1)));
   const transition = m.manager.setAspiredVersions('m', one(2, flaky(2)));
-  await m.saw('m', 2, 'Available');
+  // Available is told before the bake begins.
+  const isBaking = (): boolean => m.manager.getServableStates('m').some(({ id, baking }) => id.version === 2 && baking);
+  await m.until(eventually(isBaking, 'its bake'), 'its bake');
   m.manager.setServableOptions('m', { bake: false });
   const traffic = new Traffic(m);
   const { versions } = await m.settled(transition);
