@@ -89,7 +89,9 @@ function resolved(manager: AspiredVersionsManager, model: string): number | unde
 export function memoryOf(manager: AspiredVersionsManager): { readonly byVersion: Memory; readonly usedBytes: number } {
   const { devices, versions } = manager.resources();
   const byVersion = new Map<string, number>();
-  for (const { id, shares } of versions) {
+  for (const { id, shares, givenUp } of versions) {
+    // Beside the version itself, or after it is gone; in `usedBytes` it counts.
+    if (givenUp) continue;
     const share = shares.find(({ device }) => device === 'ram');
     // What a load of it has to find room for, as much as what it took.
     const bytes = share && Math.max(share.measured, share.reserved);

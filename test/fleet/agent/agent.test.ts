@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AspiredError, type AspiredVersionsManager, type Loader, type ServableId } from 'aspired';
 import { LoadTimes } from '#lib/fleet/agent/load-times.js';
-import { ModelReports } from '#lib/fleet/agent/model-reports.js';
+import { ModelReports, memoryOf } from '#lib/fleet/agent/model-reports.js';
 import { Prefetches } from '#lib/fleet/agent/prefetches.js';
 import { packageVersion } from '#lib/fleet/version.js';
 import { eventually } from '../../support/deadline.js';
@@ -357,4 +357,18 @@ test('the manager closes first: the host leaves, for it serves nothing any more'
   await manager.close();
   await until(() => store.holder === undefined, 'the lease to be given back');
   await eventually(() => agent.status.state === 'closed', 'the end of the agent');
+});
+
+test('a load that was given up is no share of the version that came after it, but memory that is in use', () => {
+  const row = (reserved: number) => ({
+    id: { name: 'm', version: 1 },
+    shares: [{ device: 'ram', reserved, measured: 0 }],
+  });
+  const resources = {
+    devices: [{ device: 'ram', reserved: 70, measured: 0 }],
+    versions: [row(40), { ...row(30), givenUp: true }],
+  };
+  const manager = { resources: () => resources } as unknown as AspiredVersionsManager;
+  const { byVersion, usedBytes } = memoryOf(manager);
+  assert.deepEqual([[...byVersion], usedBytes], [[['m/1', 40]], 70]);
 });
