@@ -211,6 +211,8 @@ export interface NativeManager {
   subscribe(on: boolean): void;
   step(): void;
   getNextDue(): number | undefined;
+  /** Threads that are attached now. */
+  getNumAttached(): number;
   getStats(): readonly [managed: number, load: NativeThreadStats, unload: NativeThreadStats];
   /** The load threads as an executor, for native loaders. */
   getLoadThreads(): unknown;

@@ -172,6 +172,7 @@ void ManagerWrap::Register(Napi::Env env, Napi::Object exports) {
               InstanceMethod<&W::SetNumUnloadThreads>("setNumUnloadThreads"),
               InstanceMethod<&W::Subscribe>("subscribe"),
               InstanceMethod<&W::Share>("share"),
+              InstanceMethod<&W::GetNumAttached>("getNumAttached"),
               InstanceMethod<&W::GetCounters>("getCounters"),
               InstanceMethod<&W::Step>("step"),
               InstanceMethod<&W::Join>("join"),
@@ -224,6 +225,11 @@ void ManagerWrap::Share(const Napi::CallbackInfo& info) {
   group_->StartSharing();
   manager_->ShareReaders();
   AttachTokens::Instance().Publish(attach_token_, group_);
+}
+
+Napi::Value ManagerWrap::GetNumAttached(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(group_->num_members()));
 }
 
 // (token) -> [[Float64Array, isAttached], ...]: copies

@@ -60,6 +60,7 @@ class ManagerWrap final : public Napi::ObjectWrap<ManagerWrap> {
   void SetNumUnloadThreads(const Napi::CallbackInfo& info);
   void Subscribe(const Napi::CallbackInfo& info);
   void Share(const Napi::CallbackInfo& info);
+  Napi::Value GetNumAttached(const Napi::CallbackInfo& info);
   Napi::Value GetCounters(const Napi::CallbackInfo& info);
   void Step(const Napi::CallbackInfo& info);
   void Join(const Napi::CallbackInfo& info);

@@ -2,37 +2,72 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { defaultModelsDirectory, ensureModels } from '../../scripts/models/ensure-models.js';
+import { deadline } from '../support/deadline.js';
 import { inParallel, ROUNDS, runFixture } from './fixtures/children.js';
 
 const models = defaultModelsDirectory();
 const DEADLINE_MS = 110_000;
 
-async function host<T>(what: string, count: number): Promise<T> {
+async function host<T>(what: string, count: number, more: { heard?: (stdout: string) => void } = {}): Promise<T> {
   const { stdout, stderr, ...ended } = await runFixture('./attach-host.js', [what, models, String(count)], {
-    deadlineMs: DEADLINE_MS,
+    deadlineMs: DEADLINE_MS * Math.max(1, count / 200),
+    ...more,
   });
   assert.deepEqual(ended, { code: 0, signal: null }, stderr);
-  return JSON.parse(stdout) as T;
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as T;
 }
 
 before(() => ensureModels({ out: models, only: ['mlp_4x256'] }));
 
-const CYCLES = 100;
+interface Cycled {
+  readonly switches: number;
+  readonly abandoned: readonly unknown[];
+  readonly attached: number;
+  readonly most: number;
+}
 
-// In parts, because a file that says nothing for two minutes is taken for one that hangs.
-for (let part = 1; part <= 8; part++) {
-  test(`100 workers attach, run, and are terminated, throw or exit amid runs with handles held (${part} of 8)`, async () => {
-    const { switches, abandoned } = await host<Record<string, unknown>>('cycles', CYCLES);
-    assert.equal(switches, 2);
-    assert.deepEqual(abandoned, []);
+/** Every lease came back, for every switch has unloaded what was there, and nobody is attached any more. */
+function assertNothingLeft({ most, ...left }: Cycled, count: number): void {
+  assert.deepEqual(left, { switches: count / 50, abandoned: [], attached: 0 });
+  assert.ok(most > 0, 'nobody ever was attached');
+}
+
+const CYCLES = 1000;
+const STEP = 100;
+const steps = Array.from({ length: CYCLES / STEP }, () => {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((r) => {
+    resolve = r;
+  });
+  return { promise, resolve };
+});
+let terminated: Promise<Cycled> | undefined;
+
+function terminations(): Promise<Cycled> {
+  terminated ??= host<Cycled>('terminations', CYCLES, {
+    heard: (stdout) => {
+      for (const line of stdout.split('\n')) steps[Number(line) / STEP - 1]?.resolve();
+    },
+  });
+  return terminated;
+}
+
+// One process with one manager. In parts, because a file that says nothing for two minutes is taken for one that hangs.
+for (const [i, step] of steps.entries()) {
+  const count = (i + 1) * STEP;
+  test(`1,000 workers attach, run, and are terminated amid runs with handles held: ${count} of them`, async () => {
+    await deadline(Promise.race([step.promise, terminations()]), `${count} cycles`, DEADLINE_MS);
+    if (count === CYCLES) assertNothingLeft(await terminations(), CYCLES);
   });
 }
 
-for (let part = 1; part <= 2; part++) {
-  test(`100 workers attach with copies of their own and are terminated (${part} of 2)`, async () => {
-    assert.deepEqual(await host('copies', CYCLES), { switches: 2, abandoned: [] });
-  });
-}
+test('200 workers attach, run, and are terminated, throw or exit amid runs with handles held', async () => {
+  assertNothingLeft(await host<Cycled>('cycles', 200), 200);
+});
+
+test('100 workers attach with copies of their own and are terminated', async () => {
+  assertNothingLeft(await host<Cycled>('copies', 100), 100);
+});
 
 test('30 promotions while four workers run requests: none fails', async () => {
   interface Seen {
