@@ -227,11 +227,6 @@ void ManagerWrap::Share(const Napi::CallbackInfo& info) {
   AttachTokens::Instance().Publish(attach_token_, group_);
 }
 
-Napi::Value ManagerWrap::GetNumAttached(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           static_cast<double>(group_->num_members()));
-}
-
 // (token) -> [[Float64Array, isAttached], ...]: copies
 Napi::Value ManagerWrap::GetCounters(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

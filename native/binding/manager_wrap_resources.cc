@@ -1,4 +1,4 @@
-// Memory and bakes of NativeManager.
+// Memory, bakes and attached threads of NativeManager.
 #include <optional>
 #include <string>
 #include <utility>
@@ -6,6 +6,7 @@
 #include "binding/convert.h"
 #include "binding/manager_wrap.h"
 #include "binding/resources_convert.h"
+#include "core/reader_group.h"
 
 namespace aspired::binding {
 
@@ -27,6 +28,11 @@ void ManagerWrap::ClearFootprints(const Napi::CallbackInfo& info) {
   if (!info[0].IsUndefined()) name = StringFrom(info[0]);
   manager_->basic().ClearFootprints(name);
   manager_->basic().Flush();
+}
+
+Napi::Value ManagerWrap::GetNumAttached(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(group_->num_members()));
 }
 
 // (bytes[]), by device
