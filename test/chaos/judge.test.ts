@@ -321,11 +321,13 @@ test('I11: a host that does not have what it is to have, or is down', () => {
   assert.match(found('I11', ...all, final(100)).join(), /is told nothing/);
   assert.match(found('I11', ...all, [50, { e: 'down', host: 'a', why: '' }], wants(3, [10])).join(), /a is down/);
   assert.match(found('I11', ...all).join(), /did not come to its end/);
-  const left = final(100, {
-    desired: [{ host: 'a', model: 'm', generation: 3, versions: [10], primary: 10 }],
-    models: [{ name: 'm', stable: 20, tombstones: [] }],
-  });
-  assert.match(found('I11', ...all, left).join(), /is to have \{10\} primary 10 of m in the end, and 20 is stable/);
+  const left = (active?: string): Timed =>
+    final(100, {
+      desired: [{ host: 'a', model: 'm', generation: 3, versions: [10], primary: 10 }],
+      models: [{ name: 'm', stable: 20, tombstones: [], active }],
+    });
+  assert.deepEqual(found('I11', ...all, left('r')), [], 'a rollout sees to it');
+  assert.match(found('I11', ...all, left()).join(), /is to have \{10\} primary 10 of m in the end, and 20 is stable/);
 });
 
 test('I12: a bake that is too short, by the clock of the store and by what hosts did', () => {

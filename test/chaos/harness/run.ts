@@ -116,7 +116,7 @@ async function writeFinal(world: World): Promise<void> {
       actor,
     }));
     const record = await store.model(model);
-    models.push({ name: model, stable: record?.stable, tombstones: record?.tombstones ?? [] });
+    models.push({ name: model, stable: record?.stable, tombstones: record?.tombstones ?? [], active: record?.active });
     const cells = await store.readCells(model, ids);
     for (const [index, host] of ids.entries()) {
       const text = cells[index];

@@ -162,6 +162,8 @@ export type HarnessEvent =
         readonly name: string;
         readonly stable?: number | undefined;
         readonly tombstones: readonly number[];
+        /** A rollout: one whose start was never acknowledged is followed by nobody. */
+        readonly active?: string | undefined;
       }[];
       /** By host and model, decoded. */
       readonly desired: readonly {

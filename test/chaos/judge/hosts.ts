@@ -149,7 +149,7 @@ export const requests: Checker = (history) => {
   return found;
 };
 
-/** I11: in the end every host has what it is to have, and is to have what is stable: no rollout is left. */
+/** I11: in the end every host has what it is to have, and, without a rollout, is to have what is stable. */
 export const convergence: Checker = (history) => {
   const final = eventsOf(history, 'final').at(-1);
   if (!final) return [{ invariant: 'I11', t: 0, message: 'The run did not come to its end' }];
@@ -163,8 +163,8 @@ export const convergence: Checker = (history) => {
     else for (const model of models) checkEnd(history.events, final, host, model, say);
   }
   for (const { host, model, versions, primary } of final.desired) {
-    const stable = final.models.find(({ name }) => name === model)?.stable;
-    if (stable === undefined || (primary === stable && versions.length === 1)) continue;
+    const { stable, active } = final.models.find(({ name }) => name === model) ?? {};
+    if (stable === undefined || active !== undefined || (primary === stable && versions.length === 1)) continue;
     say(`${host} is to have ${list(versions)} primary ${primary} of ${model} in the end, and ${stable} is stable`);
   }
   return found;
