@@ -109,7 +109,8 @@ export class Health {
   }
 
   // The core tells of a bake some turns after readers were switched, and each of their requests counts. So what a version
-  // had counted before is remembered at the switch: when it opens again, is aspired to again and is still open, or when a plain name comes to mean it.
+  // had counted before is remembered at the switch: when it opens again, is aspired to again and is still open, or when a
+  // plain name comes to mean it.
 
   /** A list is accepted, and not yet in the registry. */
   switching(name: string, aspired: readonly number[]): void {

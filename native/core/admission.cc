@@ -401,11 +401,11 @@ std::string BasicManager::ExplainWait(const ServableId& id) const {
   return why.empty() ? "It fits and waits for its turn" : why;
 }
 
-bool BasicManager::FitsWithout(const ServableId& id,
-                               const std::vector<ServableId>& others) {
+std::optional<bool> BasicManager::FitsWithout(
+    const ServableId& id, const std::vector<ServableId>& others) {
   std::lock_guard<std::mutex> lock(mu_);
   ManagedPtr m = FindLocked(id);
-  if (m == nullptr || !m->waiting) return false;
+  if (m == nullptr || !m->waiting) return std::nullopt;
   std::vector<ManagedPtr> gone(standbys_.begin(), standbys_.end());
   for (const ServableId& other : others) {
     if (ManagedPtr o = FindLocked(other)) gone.push_back(std::move(o));

@@ -145,15 +145,16 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // before all others, and gets one attempt. REQUIRES: it waits for memory.
   void GiveRoom(const ServableId& id);
   void SetFreesOwn(const ServableId& id, bool frees_own);
-  // Null when there is none that makes it again.
-  std::unique_ptr<Loader> RenewLoader(const ServableId& id);
+  std::unique_ptr<Loader> RenewLoader(const ServableId& id);  // may be null
 
   // By device of Options::limits; what waits and can never fit now ends.
   void SetLimits(const std::vector<uint64_t>& limits);
   // Why a load waits, with the arithmetic of memory; empty when it does not.
   std::string ExplainWait(const ServableId& id) const;
-  // Whether the load that waits would fit without these and without standbys.
-  bool FitsWithout(const ServableId& id, const std::vector<ServableId>& others);
+  // Whether it would fit without these and all standbys; none: it does not
+  // wait.
+  std::optional<bool> FitsWithout(const ServableId& id,
+                                  const std::vector<ServableId>& others);
   // Reads the meter, so not on a thread that must not wait for the system.
   ResourcesReport GetResources();
   std::vector<Footprint> ExportFootprints() const;

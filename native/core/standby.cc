@@ -145,11 +145,13 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
   std::sort(old.begin(), old.end());
   std::vector<ServableId> victims;
   // Without any of them: it has its turn soon.
-  if (basic_->FitsWithout({stream.name, version}, victims)) return;
+  if (basic_->FitsWithout({stream.name, version}, victims).value_or(false)) {
+    return;
+  }
   bool fits = false;
   for (size_t i = 0; i < old.size() && !fits; ++i) {
     victims.push_back({stream.name, old[i].second});
-    fits = basic_->FitsWithout({stream.name, version}, victims);
+    fits = basic_->FitsWithout({stream.name, version}, victims).value_or(false);
   }
   // Going without the old ones must buy something.
   if (!fits) return;
@@ -168,8 +170,7 @@ void AspiredVersionsManager::FreeForLocked(Stream& stream, int64_t version,
 // Whether the version waits for memory that is not there, nor on its way.
 bool AspiredVersionsManager::IsStuckLocked(const Stream& stream,
                                            int64_t version) const {
-  const ServableId id{stream.name, version};
-  return !basic_->ExplainWait(id).empty() && !basic_->FitsWithout(id, {});
+  return !basic_->FitsWithout({stream.name, version}, {}).value_or(true);
 }
 
 // Memory that was given back is seen a moment later, so what waits for it has

@@ -368,7 +368,7 @@ void World::ComeToRest() {
 
 void World::ExpectNothingWaitsThatFits() {
   for (const Version* v : All(kLoadRequested)) {
-    EXPECT_FALSE(manager_->FitsWithout(v->id, {}))
+    EXPECT_NE(manager_->FitsWithout(v->id, {}), true)
         << v->id.ToString() << " " << v->estimate.ToString() << ": "
         << manager_->ExplainWait(v->id);
   }

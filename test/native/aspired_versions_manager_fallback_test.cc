@@ -4,14 +4,15 @@
 
 #include <chrono>
 
-#include "native/test_util/allocations.h"
-#include "native/test_util/test_avm.h"
+#include "native/test_util/avm_memory_fixture.h"
 
 namespace aspired {
 namespace {
 
 using std::chrono::milliseconds;
 using test::Allocation;
+using test::AvmMemoryTest;
+using test::FreesFirst;
 using test::kLoadBroken;
 using test::kResourcePreserving;
 using test::Main;
@@ -20,33 +21,7 @@ using test::Settled;
 using test::TestAvm;
 using enum HarnessState;
 
-// 100 units of main memory.
-class AvmFallbackMemoryTest : public ::testing::Test {
- protected:
-  AvmFallbackMemoryTest()
-      : t_([](AspiredVersionsManager::Options* o) {
-          o->limits = Allocation({Main(100)});
-        }) {}
-
-  ServableVersionState Row(int64_t version) {
-    const auto row = t_.Row({"m", version});
-    return row ? *row : ServableVersionState();
-  }
-  bool IsStandby(int64_t version) { return Row(version).standby; }
-  std::optional<HarnessState> State(int64_t version) {
-    return t_.State({"m", version});
-  }
-
-  TestAvm t_;
-};
-
-StreamIntent FreesFirst() {
-  StreamIntent intent;
-  intent.on_insufficient_memory = OnInsufficientMemory::kResourcePreserving;
-  return intent;
-}
-
-TEST_F(AvmFallbackMemoryTest, WhenTheNewOneFailsTheLastGoodOneIsLoadedAgain) {
+TEST_F(AvmMemoryTest, WhenTheNewOneFailsTheLastGoodOneIsLoadedAgain) {
   auto first = t_.Needs(60);
   auto renewal = t_.RenewalOf(first);
   renewal->Estimate(Allocation({Main(60)}));
@@ -63,7 +38,7 @@ TEST_F(AvmFallbackMemoryTest, WhenTheNewOneFailsTheLastGoodOneIsLoadedAgain) {
   EXPECT_TRUE(Row(2).degraded);
 }
 
-TEST_F(AvmFallbackMemoryTest, TheSlowRetriesOfABadOneDoNotTakeTheGoodOneAgain) {
+TEST_F(AvmMemoryTest, TheSlowRetriesOfABadOneDoNotTakeTheGoodOneAgain) {
   auto first = t_.Needs(60);
   auto renewal = t_.RenewalOf(first);
   renewal->Estimate(Allocation({Main(60)}));
@@ -85,7 +60,7 @@ TEST_F(AvmFallbackMemoryTest, TheSlowRetriesOfABadOneDoNotTakeTheGoodOneAgain) {
   EXPECT_EQ(State(1), std::nullopt);
 }
 
-TEST_F(AvmFallbackMemoryTest, OneAttemptThenTheLastGoodOne) {
+TEST_F(AvmMemoryTest, OneAttemptThenTheLastGoodOne) {
   TestAvm t([](AspiredVersionsManager::Options* o) {
     o->limits = Allocation({Main(100)});
     o->retry.max_num_load_retries = 5;
@@ -100,7 +75,7 @@ TEST_F(AvmFallbackMemoryTest, OneAttemptThenTheLastGoodOne) {
   EXPECT_EQ(t.State({"m", 1}), kReady);
 }
 
-TEST_F(AvmFallbackMemoryTest, WithoutARenewalTheNewOneIsTriedAgain) {
+TEST_F(AvmMemoryTest, WithoutARenewalTheNewOneIsTriedAgain) {
   t_.Aspire("m", {{1, t_.Needs(60)}}, FreesFirst());
   auto second = t_.Needs(60);
   second->ScriptLoad(kLoadBroken);
@@ -110,7 +85,7 @@ TEST_F(AvmFallbackMemoryTest, WithoutARenewalTheNewOneIsTriedAgain) {
   EXPECT_EQ(State(2), kReady);
 }
 
-class AvmFallbackTest : public AvmFallbackMemoryTest {
+class AvmFallbackTest : public AvmMemoryTest {
  protected:
   // 1 went for 2, which failed; 1 is being loaded again.
   AvmFallbackTest() {
@@ -174,7 +149,7 @@ TEST_F(AvmFallbackTest, WhenItFailsTooTheNewOneIsTriedAgainInItsTime) {
   EXPECT_GE(t_.events->Of({"m", 2}).size(), 6u) << "a second incarnation";
 }
 
-TEST_F(AvmFallbackMemoryTest, AnEmptyListWhileTheNewOneLoadsBringsNothingBack) {
+TEST_F(AvmMemoryTest, AnEmptyListWhileTheNewOneLoadsBringsNothingBack) {
   auto first = t_.Needs(60);
   auto renewal = t_.RenewalOf(first);
   t_.Aspire("m", {{1, first}}, FreesFirst());
@@ -189,7 +164,7 @@ TEST_F(AvmFallbackMemoryTest, AnEmptyListWhileTheNewOneLoadsBringsNothingBack) {
   EXPECT_EQ(State(1), std::nullopt);
 }
 
-TEST_F(AvmFallbackMemoryTest, AListWithAnotherVersionKeepsTheWayBack) {
+TEST_F(AvmMemoryTest, AListWithAnotherVersionKeepsTheWayBack) {
   auto first = t_.Needs(60);
   auto renewal = t_.RenewalOf(first);
   t_.Aspire("m", {{1, first}}, FreesFirst());
@@ -205,7 +180,7 @@ TEST_F(AvmFallbackMemoryTest, AListWithAnotherVersionKeepsTheWayBack) {
 }
 
 // 1 goes for 2, which fails, and n is before it then: 1 waits for memory.
-class AvmLateFallbackTest : public AvmFallbackMemoryTest {
+class AvmLateFallbackTest : public AvmMemoryTest {
  protected:
   explicit AvmLateFallbackTest(int priority = 0) {
     StreamIntent intent = FreesFirst();
@@ -249,7 +224,7 @@ TEST_F(AvmImportantFallbackTest, ItHasThePriorityOfItsStream) {
   EXPECT_EQ(t_.State({"o", 1}), kLoadRequested);
 }
 
-TEST_F(AvmFallbackMemoryTest, AWayBackToWhatIsThereAgainIsForgotten) {
+TEST_F(AvmMemoryTest, AWayBackToWhatIsThereAgainIsForgotten) {
   StreamIntent intent;
   intent.standby = StandbyOptions{1, milliseconds(5000)};
   intent.on_insufficient_memory = OnInsufficientMemory::kResourcePreserving;
@@ -275,7 +250,7 @@ TEST_F(AvmFallbackMemoryTest, AWayBackToWhatIsThereAgainIsForgotten) {
 }
 
 // 1 went for 2, which failed; 3 waits for memory that n has.
-class AvmStuckTest : public AvmFallbackMemoryTest {
+class AvmStuckTest : public AvmMemoryTest {
  protected:
   AvmStuckTest() {
     t_.Aspire("n", {{1, t_.Needs(30)}});
@@ -315,6 +290,18 @@ TEST_F(AvmStuckTest, ItIsNotNeededWhenMemoryComesInTime) {
   t_.Advance(milliseconds(10'000));
   EXPECT_EQ(renewal_->loads(), 0);
   EXPECT_TRUE(renewal_->destroyed());
+}
+
+TEST_F(AvmStuckTest, AVersionWhoseLoaderIsAskedForAnEstimateIsComing) {
+  auto fourth = t_.Needs(60);
+  fourth->HoldEstimates();
+  t_.Aspire("m", {{4, fourth}});
+  t_.Advance(milliseconds(10'000));
+  EXPECT_EQ(renewal_->loads(), 0);
+  fourth->FinishEstimate();
+  t_.Step();
+  EXPECT_EQ(State(4), kReady);
+  EXPECT_EQ(renewal_->loads(), 0);
 }
 
 TEST_F(AvmStuckTest, AnEmptyListBringsNothingBack) {

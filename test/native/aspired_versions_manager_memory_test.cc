@@ -6,54 +6,24 @@
 #include <chrono>
 #include <string>
 
-#include "native/test_util/allocations.h"
-#include "native/test_util/test_avm.h"
+#include "native/test_util/avm_memory_fixture.h"
 
 namespace aspired {
 namespace {
 
 using std::chrono::milliseconds;
-using test::Allocation;
-using test::kLoadBroken;
+using test::AvmMemoryTest;
+using test::FreesFirst;
 using test::kResourcePreserving;
-using test::Main;
-using test::ProbePtr;
 using test::Settled;
-using test::TestAvm;
 using enum HarnessState;
 using ::testing::HasSubstr;
-
-// 100 units of main memory.
-class AvmMemoryTest : public ::testing::Test {
- protected:
-  AvmMemoryTest()
-      : t_([](AspiredVersionsManager::Options* o) {
-          o->limits = Allocation({Main(100)});
-        }) {}
-
-  ServableVersionState Row(int64_t version) {
-    const auto row = t_.Row({"m", version});
-    return row ? *row : ServableVersionState();
-  }
-  bool IsStandby(int64_t version) { return Row(version).standby; }
-  std::optional<HarnessState> State(int64_t version) {
-    return t_.State({"m", version});
-  }
-
-  TestAvm t_;
-};
 
 StreamIntent Standbys(int versions, milliseconds keep_for = milliseconds(0)) {
   StreamIntent intent;
   intent.standby = StandbyOptions{versions, keep_for};
   return intent;
 }
-StreamIntent FreesFirst() {
-  StreamIntent intent;
-  intent.on_insufficient_memory = OnInsufficientMemory::kResourcePreserving;
-  return intent;
-}
-
 // ------------------------------------------------------------------ standbys
 
 TEST_F(AvmMemoryTest, ADroppedVersionStaysAsAStandbyAndTheListSettles) {

@@ -2,6 +2,7 @@
 // that only its owner can make room.
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -223,9 +224,11 @@ TEST_F(BasicManagerMemoryStandbyTest, FitsWithoutCountsStandbysToo) {
   Loaded({"A", 2}, {Main(30)});
   Managed({"A", 3}, {Main(70)});
   const Completion end = Load({"A", 3}, {.frees_own = true});
-  EXPECT_FALSE(t_.manager->FitsWithout({"A", 3}, {}));
-  EXPECT_FALSE(t_.manager->FitsWithout({"A", 3}, {{"A", 2}}));
-  EXPECT_TRUE(t_.manager->FitsWithout({"A", 3}, {{"A", 1}}));
+  EXPECT_EQ(t_.manager->FitsWithout({"A", 3}, {}), false);
+  EXPECT_EQ(t_.manager->FitsWithout({"A", 3}, {{"A", 2}}), false);
+  EXPECT_EQ(t_.manager->FitsWithout({"A", 3}, {{"A", 1}}), true);
+  EXPECT_EQ(t_.manager->FitsWithout({"A", 1}, {}), std::nullopt)
+      << "it does not wait";
   EXPECT_FALSE(t_.manager->FitsWithout({"A", 1}, {{"A", 2}}))
       << "it does not wait";
   Unload({"A", 1});
