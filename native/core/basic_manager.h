@@ -155,8 +155,7 @@ class BasicManager : public std::enable_shared_from_this<BasicManager> {
   // wait.
   std::optional<bool> FitsWithout(const ServableId& id,
                                   const std::vector<ServableId>& others);
-  // Reads the meter, so not on a thread that must not wait for the system.
-  ResourcesReport GetResources();
+  ResourcesReport GetResources();  // reads the meter: may wait for the system
   std::vector<Footprint> ExportFootprints() const;
   void ImportFootprints(const std::vector<Footprint>& footprints);
   void ClearFootprints(const std::optional<std::string>& name);  // none: all
