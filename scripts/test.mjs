@@ -16,7 +16,19 @@ import { killAll, runFiles } from './support/test-files.mjs';
 const HANG_MS = 120_000;
 const DEADLINE_MS = 20 * 60_000;
 const CONTRACT = '../shared/contract.mjs';
-const print = (text) => console.log(text);
+const REPEATED_CHARACTERS = 4000;
+
+const failures = [];
+// What failed is said again at the end: of a long log, the end is what is read, and often all that is kept.
+function print(text) {
+  console.log(text);
+  if (text.startsWith('FAILED'))
+    failures.push(text.length > REPEATED_CHARACTERS ? `${text.slice(0, REPEATED_CHARACTERS)} ... (whole above)` : text);
+}
+
+function repeatFailures() {
+  if (failures.length > 0) console.log(`\nWhat failed, again:\n${failures.join('\n')}`);
+}
 
 function parseArguments() {
   const options = { parts: [], match: '', jobs: Math.min(2, availableParallelism()), node: process.execPath };
@@ -100,6 +112,7 @@ await main(async () => {
   const deadline = setTimeout(() => {
     print(`the suite was stopped after ${seconds(DEADLINE_MS)}`);
     const { passed, failed, skipped } = total;
+    repeatFailures();
     process.once('exit', () => print(`${passed} passed, ${failed + 1} failed, ${skipped} skipped`));
     stop('it hung or is too slow', 1);
   }, DEADLINE_MS);
@@ -114,6 +127,7 @@ await main(async () => {
     total = add(total, result);
   }
   clearTimeout(deadline);
+  repeatFailures();
   print(`\n${options.parts.join(', ')}: ${seconds(Date.now() - start)}, Node.js ${options.node}`);
   print(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return total.failed > 0 ? 1 : 0;

@@ -151,7 +151,7 @@ function cancelLoading(stage: Stage, traffic: Traffic): Step {
     title: '1 → 2, taken back while 2 is loading',
     async run(_started, signal) {
       const event = stage.events.events.length;
-      const validating = stage.validating(2);
+      const validating = stage.holdValidation(2);
       await stage.aspire(DIGITS, { specific: [2] });
       await validating;
       const back = performance.now();

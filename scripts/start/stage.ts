@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { copyFile, link, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +46,7 @@ export class Stage {
   readonly #connection: Disposable;
   readonly #policies = new Map<string, ServableVersionPolicy>([[DIGITS, { latest: 1 }]]);
   readonly #validation = holdoutDigits(VALIDATION_SAMPLES);
-  readonly #validating = new Set<{ version: number; resolve: () => void }>();
+  readonly #held = new Map<number, () => void>();
   readonly #loads = new Map<string, number>();
 
   private constructor(models: string, directory: string) {
@@ -104,9 +105,12 @@ export class Stage {
     return this.#loads.get(`${name}/${version}`) ?? 0;
   }
 
-  /** Resolves when the next validation of a version of {@link DIGITS} begins: it is in memory and not available yet. */
-  validating(version: number): Promise<void> {
-    return new Promise((resolve) => this.#validating.add({ version, resolve }));
+  /**
+   * The next validation of a version of {@link DIGITS} goes on until the load is given up. Resolves when that validation
+   * begins: the version is in memory, and neither available nor able to become so before somebody changes his mind.
+   */
+  holdValidation(version: number): Promise<void> {
+    return new Promise((resolve) => this.#held.set(version, resolve));
   }
 
   /** Closes everything and removes the directory. Throws when the manager had to leave a version behind. */
@@ -161,10 +165,11 @@ export class Stage {
 
   /** Asks the new version what nobody trained on, and refuses it when too few answers are right. */
   async #validate(servable: OnnxServable, { id, signal }: Pick<LoadContext, 'id' | 'signal'>): Promise<void> {
-    for (const waiter of this.#validating) {
-      if (waiter.version !== id.version) continue;
-      this.#validating.delete(waiter);
-      waiter.resolve();
+    const begun = this.#held.get(id.version);
+    if (begun) {
+      this.#held.delete(id.version);
+      begun();
+      if (!signal.aborted) await once(signal, 'abort');
     }
     const samples = this.#validation;
     let right = 0;

@@ -31,9 +31,15 @@ export function runNativeTests(program, { args = [], env = process.env, prefix =
       child.kill('SIGKILL');
     }, hangMs);
   };
+  // What the tests that failed had said.
+  const failures = [];
+  let said = [];
   const onLine = (line) => {
     const run = /\[ RUN +\] (\S+)/.exec(line);
-    if (run) state.test = run[1];
+    if (run) {
+      state.test = run[1];
+      said = [];
+    }
     const [, a, , b] = RESULT.exec(line) ?? [];
     const outcome = a ?? b;
     if (outcome) {
@@ -41,6 +47,8 @@ export function runNativeTests(program, { args = [], env = process.env, prefix =
       total[{ OK: 'passed', FAILED: 'failed', SKIPPED: 'skipped' }[outcome]]++;
     }
     if (outcome === 'OK' || NOISE.test(line)) return;
+    said.push(`  ${line}`);
+    if (outcome === 'FAILED') failures.push(...said.splice(0));
     print(`  ${line}`);
   };
   const read = (stream) => {
@@ -69,12 +77,13 @@ export function runNativeTests(program, { args = [], env = process.env, prefix =
       else if (total.passed + total.failed + total.skipped === 0) complaint = 'no test ran';
       if (complaint) {
         total.failed++;
-        print(`  not ok: C++ tests: ${complaint}`);
+        failures.push(...said, `  not ok: C++ tests: ${complaint}`);
       }
       const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
       const failed = total.failed > 0 ? `, ${total.failed} failed` : '';
       const mark = total.failed > 0 ? 'FAILED' : 'ok';
-      print(`${mark} C++ tests: ${total.passed} passed${failed}${skipped}, ${seconds(Date.now() - start)}`);
+      const counts = `${mark} C++ tests: ${total.passed} passed${failed}${skipped}, ${seconds(Date.now() - start)}`;
+      print([counts, ...failures].join('\n'));
       resolve(total);
     });
   });
