@@ -192,6 +192,9 @@ ManagerWrap::ManagerWrap(const Napi::CallbackInfo& info)
       [weak = std::weak_ptr(manager_)](const ServableId& id, uint64_t epoch) {
         if (const auto manager = weak.lock()) manager->Drained(id, epoch);
       });
+  group_->set_catch_up([weak = std::weak_ptr(manager_)] {
+    if (const auto manager = weak.lock()) manager->CatchUpReaders();
+  });
   teardown_ = env_data_.AddTeardown([this] {
     teardown_.reset();
     Terminate(kTerminateWait);

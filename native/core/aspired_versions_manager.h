@@ -92,6 +92,11 @@ class AspiredVersionsManager
   StreamIntent GetIntent(const std::string& name) const;
   // Tells readers that have begun to want intent of what there is by now.
   void ShareReaders();
+  // Returns when readers have been told of all that is so at the call: another
+  // thread may be telling them. Waits for as long as effects that were queued
+  // before take, which is short, and gives up after a second. Not from an
+  // effect.
+  void CatchUpReaders();
 
   // For an external decision: what the policy sees, lowest version first.
   std::vector<AspiredServableStateSnapshot> GetPolicySnapshots(

@@ -17,9 +17,9 @@
 //   member 1    Open -> Close(e) -> MemberDrained(1, e) ----+-> drained(id, e)
 //   member 2    Open -> Close(e) -> Detach(2) --------------+
 //
-// Thread-safe. The owner, the members and `drained` are called with no lock
-// held; Open(), Close(), SetIntent(), Remind() and Gone() come one at a time,
-// as Readers promises, so members hear of them in that order.
+// Thread-safe. The owner, the members, `drained` and `catch_up` are called with
+// no lock held; Open(), Close(), SetIntent(), Remind() and Gone() come one at a
+// time, as Readers promises, so members hear of them in that order.
 #ifndef ASPIRED_CORE_READER_GROUP_H_
 #define ASPIRED_CORE_READER_GROUP_H_
 
@@ -91,12 +91,19 @@ class ReaderGroup final : public Readers {
 
   // Who hears of drains; set before the group is used.
   void set_drained(Drained drained) { drained_ = std::move(drained); }
+  // What returns when the group has been told of all that is so; set before
+  // the group is used.
+  void set_catch_up(std::function<void()> catch_up) {
+    catch_up_ = std::move(catch_up);
+  }
 
   // From now on there may be members.
   void StartSharing() { sharing_.store(true, std::memory_order_release); }
 
-  // Adds a member, which hears of everything after *snapshot. Returns its
-  // number, or 0 when the group is shut. REQUIRES: StartSharing().
+  // Adds a member, which hears of everything after *snapshot. That holds what
+  // is open at the call: the group catches up first. Returns its number, or 0
+  // when the group is shut. REQUIRES: StartSharing(); no lock held, and not
+  // from an effect of the manager.
   uint64_t Attach(std::shared_ptr<ReaderMember> member, Snapshot* snapshot);
   // The member has drained everything, and hears no more once this returned
   // (but for calls that are under way). A second call does nothing.
@@ -178,6 +185,7 @@ class ReaderGroup final : public Readers {
 
   const Options options_;
   Drained drained_;
+  std::function<void()> catch_up_ = [] {};
   std::atomic<bool> sharing_{false};
 
   mutable std::mutex mu_;

@@ -1,10 +1,18 @@
 // What readers that want intent are told of it.
+#include <chrono>
+#include <future>
+#include <memory>
 #include <utility>
 
 #include "core/aspired_versions_manager.h"
 #include "core/managed_version.h"
 
 namespace aspired {
+namespace {
+
+constexpr std::chrono::seconds kCatchUpPatience{1};
+
+}  // namespace
 
 void BasicManager::RemindReaders() {
   std::lock_guard<std::mutex> lock(mu_);
@@ -29,6 +37,15 @@ void AspiredVersionsManager::ShareReaders() {
     basic_->RemindReaders();
   }
   basic_->Flush();
+}
+
+void AspiredVersionsManager::CatchUpReaders() {
+  // Its turn comes when all that was pushed before has run, whoever runs it.
+  auto ran = std::make_shared<std::promise<void>>();
+  const std::future<void> turn = ran->get_future();
+  basic_->PushEffect([ran = std::move(ran)] { ran->set_value(); });
+  basic_->Flush();
+  (void)turn.wait_for(kCatchUpPatience);
 }
 
 void AspiredVersionsManager::PushIntentLocked(

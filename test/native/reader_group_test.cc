@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "native/test_util/deadline.h"
 #include "native/test_util/test_avm.h"
 
 namespace aspired {
@@ -17,6 +19,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using test::FakeReaders;
+using test::Notification;
 using test::ProbePtr;
 using test::Settled;
 using test::TestAvm;
@@ -316,6 +319,9 @@ class SharedAvmTest : public ::testing::Test {
                             const ServableId& id, uint64_t epoch) {
       if (auto manager = weak.lock()) manager->Drained(id, epoch);
     });
+    group_->set_catch_up([weak = std::weak_ptr(avm_.manager)] {
+      if (auto manager = weak.lock()) manager->CatchUpReaders();
+    });
     avm_.readers->set_drained([this](const ServableId& id, uint64_t epoch) {
       group_->OwnerDrained(id, epoch);
     });
@@ -376,6 +382,27 @@ TEST_F(SharedAvmTest, WhatWasThereBeforeTheSharingIsToldToMembers) {
   Log now = Attach();
   std::sort(now.begin(), now.end());
   EXPECT_EQ(now, (Log{"m 1,2,canary=2,primary=1", "m/1", "n 7,", "n/7"}));
+}
+
+// Another thread is delivering, and is held up: what the members should hear of
+// waits behind that.
+TEST_F(SharedAvmTest, AMemberThatComesMeanwhileStartsWithAllThatIsOpen) {
+  avm_.Aspire("m", {{1, avm_.Probe()}});
+  Notification held, attached;
+  std::thread deliverer([&] {
+    const Status status = avm_.manager->SetAspiredVersions(
+        "other", {}, {}, [&](const TransitionResult&) {
+          held.Notify();
+          // Who attaches waits for this one; who does not, has attached by now.
+          (void)attached.Wait(milliseconds(200));
+        });
+    EXPECT_TRUE(status.ok());
+  });
+  ASSERT_TRUE(held.Wait());
+  Share();
+  EXPECT_EQ(Attach(), (Log{"m 1,", "m/1"}));
+  attached.Notify();
+  deliverer.join();
 }
 
 TEST_F(SharedAvmTest, IntentComesBeforeWhatItLeadsTo) {

@@ -27,9 +27,9 @@ class Notification {
     return notified_;
   }
   // False when it has not happened within the deadline.
-  bool Wait() const {
+  bool Wait(std::chrono::milliseconds deadline = kDeadline) const {
     std::unique_lock<std::mutex> lock(mu_);
-    return changed_.wait_for(lock, kDeadline, [this] { return notified_; });
+    return changed_.wait_for(lock, deadline, [this] { return notified_; });
   }
 
  private:

@@ -152,7 +152,7 @@ test('the old one drains before its memory is given to the new one', async (t) =
   const handle = m.manager.getServableHandle<number>('m');
   const young = taking(60, new CountingLoader(2));
   const transition = m.manager.setAspiredVersions('m', one(2, young));
-  await m.saw('m', 1, 'Unloading');
+  await eventually(() => m.resolve('m') === 'ERR_SERVABLE_NOT_FOUND', 'the close of the old one');
   await turns();
   assert.deepEqual([young.loads, handle.servable, m.resolve('m')], [0, 1, 'ERR_SERVABLE_NOT_FOUND']);
   handle.release();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Loader } from 'aspired';
+import { eventually } from '../../support/deadline.js';
 import { one } from '../../support/loaders.js';
 import { TestManager } from '../../support/manager.js';
 
@@ -27,9 +28,10 @@ test('a large load does not wait for ever while smaller, younger ones take the p
   };
   await m.aspire('first', one(1, taking(40)));
   const large = m.manager.setAspiredVersions('large', one(1, taking(90)));
-  m.manager.setAspiredVersions('first', []);
   void live('a');
   void live('b');
+  await eventually(() => younger > 0, 'the first younger one');
+  m.manager.setAspiredVersions('first', []);
   const { versions } = await m.settled(large);
   running = false;
   assert.equal(versions[0]?.managerState, 'Available');
