@@ -34,7 +34,11 @@ class AgainLoader implements Loader<string> {
 const waits = (m: TestManager, name: string, version: number) =>
   m.until(
     eventually(
-      () => m.manager.getServableStates(name).some(({ id, waiting }) => id.version === version && waiting),
+      // Not: for its estimate.
+      () =>
+        m.manager
+          .getServableStates(name)
+          .some(({ id, waiting }) => id.version === version && /needs/.test(waiting ?? '')),
       `${name}/${version} to wait`,
     ),
     `${name}/${version} to wait`,

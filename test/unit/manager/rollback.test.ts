@@ -362,6 +362,7 @@ test('a bake that is switched off while it runs goes on, and the next version ha
   // Available is told before the bake begins.
   const isBaking = (): boolean => m.manager.getServableStates('m').some(({ id, baking }) => id.version === 2 && baking);
   await m.until(eventually(isBaking, 'its bake'), 'its bake');
+  await m.aspire('other', one(1, good(1))); // told after the begin of the bake: by now that was heard of
   m.manager.setServableOptions('m', { bake: false });
   const traffic = new Traffic(m);
   const { versions } = await m.settled(transition);

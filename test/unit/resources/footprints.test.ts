@@ -140,12 +140,11 @@ test('clearFootprints() lets a version in that waits because of them', async (t)
   await m.aspire('n', [{ version: 1, loader: small() }]);
   const loader = small();
   const transition = m.manager.setAspiredVersions('m', [{ version: 1, loader }]);
-  const waiting = () => m.manager.getServableStates('m')[0]?.waiting;
+  const why = /what earlier versions were measured to take raised the estimate/;
   await m.until(
-    eventually(() => waiting() !== undefined, 'm to wait'),
+    eventually(() => why.test(m.manager.getServableStates('m')[0]?.waiting ?? ''), 'm to wait'),
     'm to wait',
   );
-  assert.match(waiting() ?? '', /what earlier versions were measured to take raised the estimate/);
   assert.throws(() => m.manager.clearFootprints(''), coded('ERR_INVALID_NAME'));
   m.manager.clearFootprints('n');
   assert.deepEqual(m.manager.exportFootprints().footprints, [good]);
