@@ -58,8 +58,8 @@ function checkAttachOptions(value: unknown) {
 
 /**
  * A manager of another thread, as this thread reads it: made by {@link AspiredVersionsManager.attach}. What the manager
- * opens, closes, labels and aspires to arrives here by messages, in its order. A version is unloaded when no thread holds
- * it any more; a thread that ends, however it ends, holds nothing.
+ * opens, closes, labels and aspires to arrives here by messages, in its order; a postMessage() may overtake them. A version
+ * is unloaded when no thread holds it any more; a thread that ends, however it ends, holds nothing.
  *
  * Requests are counted in the metrics of the manager, too, and so in its bakes.
  *
