@@ -109,6 +109,8 @@ test("'resource-preserving': should the new version fail, the last good one is l
     'the last good one',
   );
   assert.deepEqual([m.resolve('m'), old.loads, old.unloads, bad.attempts], ['m/1', 2, 1, 1]);
+  // It is told after it is so.
+  await eventually(() => m.events.statesOf('m', 1).length === 8, 'the events of the last good one');
   const states = m.events.statesOf('m', 1);
   assert.deepEqual(states.slice(0, 5), ['Start', 'Loading', 'Available', 'Unloading', 'End']);
   assert.deepEqual(states.slice(5), ['Start', 'Loading', 'Available']);
