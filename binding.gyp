@@ -14,6 +14,7 @@
         "native/binding/executor_external.cc",
         "native/binding/js_link.cc",
         "native/binding/js_queue.cc",
+        "native/binding/manager_options.cc",
         "native/binding/manager_wrap.cc",
         "native/binding/manager_wrap_resources.cc",
         "native/binding/onnx_env.cc",

@@ -95,12 +95,17 @@ export class AttachedVersions {
   attach(token: string): boolean {
     const now = this.attachment.attach(token, (kind, a, b) => this.dispatch(kind, a, b));
     if (!now) return false;
-    const [intents, open] = now;
+    const [intents, open, isComplete] = now;
     for (const intent of intents) this.setIntent(intent);
     for (const servable of open) this.open(servable);
+    if (isComplete) this.caughtUp();
+    return true;
+  }
+
+  // What was open at the attach is known here.
+  private caughtUp(): void {
     for (const version of this.versions.values()) if (version.isLoading) this.awaited.add(version);
     if (this.awaited.size === 0) this.onReady();
-    return true;
   }
 
   private dispatch(kind: number, a: unknown, b: number): void {
@@ -116,6 +121,9 @@ export class AttachedVersions {
         break;
       case AttachMessage.Intent:
         this.setIntent(a as NativeReaderIntent);
+        break;
+      case AttachMessage.CaughtUp:
+        this.caughtUp();
         break;
       case AttachMessage.Shut:
         void this.end();

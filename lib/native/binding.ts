@@ -244,6 +244,7 @@ export const AttachMessage = {
   /** key: it is being unloaded */ Gone: 2,
   /** {@link NativeReaderIntent} */ Intent: 3,
   /** the manager is closing */ Shut: 4,
+  /** what attach() left out has been told */ CaughtUp: 5,
 } as const;
 
 export type NativeOpenServable = readonly [key: number, name: string, version: number, shared: unknown];
@@ -256,11 +257,17 @@ export type NativeReaderIntent = readonly [
 
 /** The registry of this thread as a part of a manager of another one. */
 export interface NativeAttachment {
-  /** What is there now; what changes from now on comes by `dispatch`. Undefined: no such manager is open. */
+  /**
+   * What is there now; what changes from now on comes by `dispatch`. Where another thread is still telling of what is there,
+   * this waits for it, for a second at most; then it is not complete, and the rest comes by `dispatch`, with a CaughtUp
+   * behind it. Undefined: no such manager is open.
+   */
   attach(
     token: string,
     dispatch: (kind: number, a: unknown, b: number) => void,
-  ): readonly [intents: readonly NativeReaderIntent[], open: readonly NativeOpenServable[]] | undefined;
+  ):
+    | readonly [intents: readonly NativeReaderIntent[], open: readonly NativeOpenServable[], isComplete: boolean]
+    | undefined;
   /** The manager reads what is counted of this version here, as it is and as it was at stopCounting() or the end. */
   countIn(key: number, counters: Float64Array): void;
   stopCounting(key: number): void;

@@ -21,6 +21,7 @@ enum class AttachMessage : uint32_t {
   kGone = 2,    // key
   kIntent = 3,  // [name, aspired, labels, primary]
   kShut = 4,
+  kCaughtUp = 5,
 };
 
 // MAX_MS of lib/manager/metrics.ts: the largest of something, where all other
@@ -96,9 +97,8 @@ class AttachmentWrap::Member final
     Post(AttachMessage::kIntent,
          [name, intent](Napi::Env env) { return ToJs(env, name, intent); });
   }
-  void Shut() override {
-    Post(AttachMessage::kShut, [](Napi::Env env) { return env.Undefined(); });
-  }
+  void CaughtUp() override { Post(AttachMessage::kCaughtUp, Nothing); }
+  void Shut() override { Post(AttachMessage::kShut, Nothing); }
 
   // JavaScript thread only: what comes later is dropped.
   void Cut() { dispatch_.Reset(); }
@@ -106,6 +106,7 @@ class AttachmentWrap::Member final
  private:
   using MakeValue = std::function<Napi::Value(Napi::Env)>;
 
+  static Napi::Value Nothing(Napi::Env env) { return env.Undefined(); }
   static MakeValue KeyOf(uint64_t key) {
     return
         [key](Napi::Env env) { return Number(env, static_cast<double>(key)); };
@@ -143,7 +144,7 @@ AttachmentWrap::AttachmentWrap(const Napi::CallbackInfo& info)
 
 AttachmentWrap::~AttachmentWrap() { DetachNow(); }
 
-// (token, dispatch) -> [intents, open] | undefined
+// (token, dispatch) -> [intents, open, is complete] | undefined
 Napi::Value AttachmentWrap::Attach(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto group = AttachTokens::Instance().Find(StringFrom(info[0]));
@@ -171,9 +172,10 @@ Napi::Value AttachmentWrap::Attach(const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i < snapshot.open.size(); ++i) {
     open.Set(i, ToJs(env, snapshot.open[i]));
   }
-  Napi::Array out = Napi::Array::New(env, 2);
+  Napi::Array out = Napi::Array::New(env, 3);
   out.Set(0u, intents);
   out.Set(1u, open);
+  out.Set(2u, snapshot.is_complete);
   return out;
 }
 

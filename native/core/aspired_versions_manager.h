@@ -92,11 +92,12 @@ class AspiredVersionsManager
   StreamIntent GetIntent(const std::string& name) const;
   // Tells readers that have begun to want intent of what there is by now.
   void ShareReaders();
-  // Returns when readers have been told of all that is so at the call: another
-  // thread may be telling them. Waits for as long as effects that were queued
-  // before take, which is short, and gives up after a second. Not from an
-  // effect.
-  void CatchUpReaders();
+  // True: readers have been told of all that is so at the call. Another thread
+  // may be telling them; this waits for it, `patience` at most. False: `late`
+  // is called when they have been, on that thread; never, if the manager dies
+  // before. Not from an effect.
+  bool CatchUpReaders(std::function<void()> late,
+                      Duration patience = std::chrono::seconds(1));
 
   // For an external decision: what the policy sees, lowest version first.
   std::vector<AspiredServableStateSnapshot> GetPolicySnapshots(

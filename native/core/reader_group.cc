@@ -22,7 +22,7 @@ uint64_t ReaderGroup::Attach(std::shared_ptr<ReaderMember> member,
                              Snapshot* snapshot) {
   // Else it could miss a version that is available: what opened, or was there
   // when the sharing began, may be waiting behind another thread's effects.
-  catch_up_();
+  snapshot->is_complete = catch_up_([member] { member->CaughtUp(); });
   std::lock_guard<std::mutex> lock(mu_);
   if (shut_) return 0;
   snapshot->intents.assign(intents_.begin(), intents_.end());

@@ -61,6 +61,8 @@ class ReaderMember {
   virtual void Gone(uint64_t key) = 0;
   virtual void SetIntent(const std::string& name,
                          const ReaderIntent& intent) = 0;
+  // What an incomplete ReaderGroup::Snapshot lacked has been told.
+  virtual void CaughtUp() = 0;
   // The manager is closing. Close() may follow, nothing else of interest.
   virtual void Shut() = 0;
 };
@@ -85,25 +87,27 @@ class ReaderGroup final : public Readers {
   struct Snapshot {
     std::vector<std::pair<std::string, ReaderIntent>> intents;
     std::vector<OpenServable> open;
+    // False: more was so at the call. The member hears of it, then CaughtUp().
+    bool is_complete = true;
   };
+  // True when the group has been told of all that is so; false: it calls `late`
+  // when that is done.
+  using CatchUp = std::function<bool(std::function<void()> late)>;
 
   explicit ReaderGroup(Options options) : options_(std::move(options)) {}
 
   // Who hears of drains; set before the group is used.
   void set_drained(Drained drained) { drained_ = std::move(drained); }
-  // What returns when the group has been told of all that is so; set before
-  // the group is used.
-  void set_catch_up(std::function<void()> catch_up) {
-    catch_up_ = std::move(catch_up);
-  }
+  // Set before the group is used.
+  void set_catch_up(CatchUp catch_up) { catch_up_ = std::move(catch_up); }
 
   // From now on there may be members.
   void StartSharing() { sharing_.store(true, std::memory_order_release); }
 
   // Adds a member, which hears of everything after *snapshot. That holds what
-  // is open at the call: the group catches up first. Returns its number, or 0
-  // when the group is shut. REQUIRES: StartSharing(); no lock held, and not
-  // from an effect of the manager.
+  // is open at the call, or is not complete: the group catches up first.
+  // Returns its number, or 0 when the group is shut. REQUIRES: StartSharing();
+  // no lock held, and not from an effect of the manager.
   uint64_t Attach(std::shared_ptr<ReaderMember> member, Snapshot* snapshot);
   // The member has drained everything, and hears no more once this returned
   // (but for calls that are under way). A second call does nothing.
@@ -185,7 +189,7 @@ class ReaderGroup final : public Readers {
 
   const Options options_;
   Drained drained_;
-  std::function<void()> catch_up_ = [] {};
+  CatchUp catch_up_ = [](const std::function<void()>&) { return true; };
   std::atomic<bool> sharing_{false};
 
   mutable std::mutex mu_;

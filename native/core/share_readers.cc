@@ -1,5 +1,6 @@
 // What readers that want intent are told of it.
-#include <chrono>
+#include <atomic>
+#include <functional>
 #include <future>
 #include <memory>
 #include <utility>
@@ -10,7 +11,8 @@
 namespace aspired {
 namespace {
 
-constexpr std::chrono::seconds kCatchUpPatience{1};
+// A turn in the order of effects that somebody waits for, or did.
+enum class Turn { kAhead, kHere, kGivenUp };
 
 }  // namespace
 
@@ -39,13 +41,20 @@ void AspiredVersionsManager::ShareReaders() {
   basic_->Flush();
 }
 
-void AspiredVersionsManager::CatchUpReaders() {
+bool AspiredVersionsManager::CatchUpReaders(std::function<void()> late,
+                                            Duration patience) {
+  auto turn = std::make_shared<std::atomic<Turn>>(Turn::kAhead);
+  auto here = std::make_shared<std::promise<void>>();
+  const std::future<void> wait = here->get_future();
   // Its turn comes when all that was pushed before has run, whoever runs it.
-  auto ran = std::make_shared<std::promise<void>>();
-  const std::future<void> turn = ran->get_future();
-  basic_->PushEffect([ran = std::move(ran)] { ran->set_value(); });
+  basic_->PushEffect([turn, here = std::move(here), late = std::move(late)] {
+    const bool is_late = turn->exchange(Turn::kHere) == Turn::kGivenUp;
+    here->set_value();
+    if (is_late) late();
+  });
   basic_->Flush();
-  (void)turn.wait_for(kCatchUpPatience);
+  (void)wait.wait_for(patience);
+  return turn->exchange(Turn::kGivenUp) == Turn::kHere;
 }
 
 void AspiredVersionsManager::PushIntentLocked(

@@ -81,6 +81,7 @@ class LateMember final : public ReaderMember {
     open_.erase(key);
   }
   void SetIntent(const std::string&, const ReaderIntent&) override {}
+  void CaughtUp() override {}
   void Shut() override {}
 
   // Everything that is here is loaded.

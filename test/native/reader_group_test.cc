@@ -63,6 +63,7 @@ class LogMember final : public ReaderMember {
   void SetIntent(const std::string& name, const ReaderIntent& i) override {
     log.push_back("intent " + name + " " + TextOf(i));
   }
+  void CaughtUp() override { log.push_back("caught up"); }
   void Shut() override { log.push_back("shut"); }
   Log Take() { return std::exchange(log, {}); }
   Log log;
@@ -319,8 +320,8 @@ class SharedAvmTest : public ::testing::Test {
                             const ServableId& id, uint64_t epoch) {
       if (auto manager = weak.lock()) manager->Drained(id, epoch);
     });
-    group_->set_catch_up([weak = std::weak_ptr(avm_.manager)] {
-      if (auto manager = weak.lock()) manager->CatchUpReaders();
+    group_->set_catch_up([this](std::function<void()> late) {
+      return avm_.manager->CatchUpReaders(std::move(late), patience_);
     });
     avm_.readers->set_drained([this](const ServableId& id, uint64_t epoch) {
       group_->OwnerDrained(id, epoch);
@@ -342,7 +343,8 @@ class SharedAvmTest : public ::testing::Test {
     Log verbs;
     for (const std::string& line : log) {
       const size_t space = line.find(' ');
-      const bool keyed = line.compare(0, space, "intent") != 0;
+      const bool keyed = line.compare(0, space, "intent") != 0 &&
+                         line.compare(0, space, "caught") != 0;
       verbs.push_back(keyed ? line.substr(0, space) +
                                   (line.find('/') == std::string::npos
                                        ? ""
@@ -357,6 +359,7 @@ class SharedAvmTest : public ::testing::Test {
     attached_.push_back(group_->Attach(member_, &snapshot));
     EXPECT_NE(attached_.back(), 0u);
     Log log;
+    if (!snapshot.is_complete) log.push_back("incomplete");
     for (const auto& [name, intent] : snapshot.intents) {
       log.push_back(name + " " + TextOf(intent));
     }
@@ -368,6 +371,7 @@ class SharedAvmTest : public ::testing::Test {
 
   std::shared_ptr<ReaderGroup> group_;
   std::vector<uint64_t> attached_;
+  milliseconds patience_{10'000};
   TestAvm avm_;
   const std::shared_ptr<LogMember> member_ = std::make_shared<LogMember>();
 };
@@ -403,6 +407,30 @@ TEST_F(SharedAvmTest, AMemberThatComesMeanwhileStartsWithAllThatIsOpen) {
   EXPECT_EQ(Attach(), (Log{"m 1,", "m/1"}));
   attached.Notify();
   deliverer.join();
+}
+
+// Who does not wait that long hears of it, and that it was all.
+TEST_F(SharedAvmTest, AMemberThatStartsIncompleteHearsWhenItHasCaughtUp) {
+  patience_ = milliseconds(1);
+  avm_.Aspire("m", {{1, avm_.Probe()}});
+  Notification held, attached;
+  std::thread deliverer([&] {
+    const Status status = avm_.manager->SetAspiredVersions(
+        "other", {}, {}, [&](const TransitionResult&) {
+          held.Notify();
+          EXPECT_TRUE(attached.Wait());
+        });
+    EXPECT_TRUE(status.ok());
+  });
+  ASSERT_TRUE(held.Wait());
+  Share();
+  EXPECT_EQ(Attach(), (Log{"incomplete"}));
+  EXPECT_EQ(member_->log, Log{});
+  attached.Notify();
+  deliverer.join();
+  const Log heard = Verbs(member_->log);
+  EXPECT_EQ(std::count(heard.begin(), heard.end(), "open m/1"), 1);
+  EXPECT_EQ(heard.back(), "caught up");
 }
 
 TEST_F(SharedAvmTest, IntentComesBeforeWhatItLeadsTo) {
