@@ -65,6 +65,7 @@ export class AttachedVersions {
   /** What `ready` waits for. */
   private readonly awaited = new Set<AttachedVersion>();
   private readonly warned = new Set<string>();
+  private catchingUp: NodeJS.Timeout | undefined;
   private onReady: () => void = () => {};
   private finished: Promise<void> | undefined;
   private onFinished: () => void = () => {};
@@ -99,11 +100,14 @@ export class AttachedVersions {
     for (const intent of intents) this.setIntent(intent);
     for (const servable of open) this.open(servable);
     if (isComplete) this.caughtUp();
+    // Who awaits `ready` must live to see it: messages keep no thread alive.
+    else this.catchingUp = setInterval(() => {}, 60_000);
     return true;
   }
 
   // What was open at the attach is known here.
   private caughtUp(): void {
+    clearInterval(this.catchingUp);
     for (const version of this.versions.values()) if (version.isLoading) this.awaited.add(version);
     if (this.awaited.size === 0) this.onReady();
   }
@@ -369,6 +373,7 @@ export class AttachedVersions {
       else if (entry.open) this.registry.close(entry, UNASKED);
       else if (entry.leases === 0) this.forget(version);
     }
+    clearInterval(this.catchingUp);
     this.awaited.clear();
     this.onReady();
     this.finishIfDone();

@@ -103,7 +103,8 @@ export class AttachedVersionsManager extends ServableReader implements Disposabl
 
   /**
    * Resolves when every version that was available in the manager at the attach is available here, or its load in this
-   * thread has failed, or it was closed. At once where every servable is shared.
+   * thread has failed, or it was closed. At once where every servable is shared, unless attach() had waited for a second for
+   * another thread that is telling of them: it goes on then, and this waits (and keeps the thread alive) until all is told.
    */
   get ready(): Promise<void> {
     return this.versions.ready;
