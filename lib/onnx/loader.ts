@@ -34,14 +34,23 @@ async function deviceMemoryOfWeights(path: string): Promise<number> {
   return Math.ceil((await modelBytes(path)) * DEVICE_MEMORY_PER_BYTE);
 }
 
-// The CUDA provider goes to the device that was reserved, and no further than that.
+// What the user has set it to.
+function deviceOf(cuda: CheckedOptions['request']['executionProviders'][number]): number | undefined {
+  const given = cuda.options.find(([key]) => key === 'device_id')?.[1];
+  return given === undefined ? undefined : Number(given);
+}
+
+// The CUDA provider goes to the device that was reserved, and no further than that. A reservation that was not made from our
+// estimate may be of several devices.
 async function providersFor(
   providers: CheckedOptions['request']['executionProviders'],
   context: LoadContext | undefined,
   path: string,
 ): Promise<CheckedOptions['request']['executionProviders']> {
-  const [gpu] = context?.reservation?.cuda ?? [];
-  if (!gpu || !providers.some(({ name }) => name === 'cuda')) return providers;
+  const cuda = providers.find(({ name }) => name === 'cuda');
+  const gpus = context?.reservation?.cuda ?? [];
+  const gpu = gpus.find(({ ordinal }) => cuda && ordinal === deviceOf(cuda)) ?? gpus[0];
+  if (!gpu || !cuda) return providers;
   const bytes = arenaLimit(gpu.memory, DEVICE_MEMORY_BASE, await deviceMemoryOfWeights(path));
   return withCudaReservation(providers, { device: gpu.ordinal, bytes });
 }
@@ -85,9 +94,9 @@ export function onnxLoader(path: string, options: OnnxLoaderOptions = {}): Loade
     const cuda = checked.request.executionProviders.find(({ name }) => name === 'cuda');
     // Where no GPU is accounted there is nothing to reserve.
     if (!cuda || !(Number(threadsIn(context, NUM_GPUS)) > 0)) return { ram };
-    const given = cuda.options.find(([key]) => key === 'device_id')?.[1];
+    const device = deviceOf(cuda);
     const memory = (await deviceMemoryOfWeights(path)) + DEVICE_MEMORY_BASE;
-    return { ram, cuda: [given === undefined ? { memory } : { device: Number(given), memory }] };
+    return { ram, cuda: [device === undefined ? { memory } : { device, memory }] };
   }
 
   async function unload(servable: OnnxServable, context?: unknown): Promise<void> {
