@@ -63,17 +63,30 @@ for (const [how, end] of [
   });
 }
 
-test('what it brings has its memory until that is unloaded', async (t) => {
-  const m = start(t, { cancelGraceMs: 1 });
-  const deaf = await dropped(m, taking(60, new ManualLoader({ deaf: true, manualUnload: true })));
-  (await deaf.loading()).succeed(1);
-  const unload = await deaf.unloading();
-  await turns();
-  assert.equal(reserved(m), 60);
-  unload.succeed();
-  await turns();
-  assert.deepEqual([reserved(m), givenUp(m)], [0, []]);
-});
+for (const [what, more] of [
+  ['what it brings', {}],
+  ['what it brings and is not validated any more', { validate: () => true }],
+] as [string, Partial<Loader>][]) {
+  for (const fails of [false, true]) {
+    test(`${what} has its memory until its unload ${fails ? 'has failed' : 'is over'}`, async (t) => {
+      const m = start(t, { cancelGraceMs: 1 });
+      const loader = new ManualLoader({ deaf: true, manualUnload: true });
+      const deaf = await dropped(m, Object.assign(taking(60, loader), more));
+      (await deaf.loading()).succeed(1);
+      const unload = await deaf.unloading();
+      await turns();
+      assert.deepEqual([reserved(m), givenUp(m).map(({ id }) => id.name)], [60, ['deaf']]);
+      if (fails) unload.fail(new Error('stuck'));
+      else unload.succeed();
+      await turns();
+      assert.deepEqual([reserved(m), givenUp(m)], [0, []]);
+      assert.deepEqual(
+        m.errors.map(({ code }) => code),
+        fails ? ['ERR_UNLOAD_FAILED'] : [],
+      );
+    });
+  }
+}
 
 test('an unload within the grace that outlasts it keeps the reservation, too', async (t) => {
   const m = start(t, { cancelGraceMs: 20, loadTimeoutMs: 1 });

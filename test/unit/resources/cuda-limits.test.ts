@@ -219,3 +219,13 @@ test('a load that takes more of a GPU than it said raises the reservation of the
     return reserved;`);
   assert.deepEqual(next, [1536, 1024]);
 });
+
+test('after clearFootprints() the next load is given what its loader says of a GPU', { skip }, () => {
+  const learned = ['a', 'b'].map((servable) => ({ servable, device: 'cuda', estimated: GiB, measured: 1.5 * GiB }));
+  const reserved = run(`${GPU_MEMORY}
+    const m = open({ cuda: 'auto' }, { footprints: ${JSON.stringify({ version: 1, footprints: learned })} });
+    m.clearFootprints('a');
+    for (const name of ['a', 'b']) await loads(m, name, 1, 1024 * MiB);
+    return reserved;`);
+  assert.deepEqual(reserved, [1024, 1536]);
+});

@@ -160,3 +160,29 @@ test('clearFootprints() without a name forgets all', (t) => {
   manager.clearFootprints();
   assert.deepEqual(manager.exportFootprints(), { version: 1, footprints: [] });
 });
+
+for (const [whose, name] of [
+  ['of one servable', 'm'],
+  ['of all', undefined],
+] as const) {
+  test(`after clearFootprints() ${whose} the next load is given what its loader says, or nothing`, async (t) => {
+    const names = ['m', 'other', 'silent'];
+    const footprints: Footprint[] = names.flatMap((servable): Footprint[] => [
+      { ...good, servable, device: 'cuda' },
+      { ...good, servable },
+    ]);
+    const m = new TestManager(t, { footprints: { version: 1, footprints }, resources: { ram: '1GiB' } });
+    const load = async (servable: string): Promise<number | undefined> => {
+      const { reserved, ...loader } = small();
+      const { estimateResources: _, ...silent } = loader;
+      await m.aspire(servable, [{ version: 1, loader: servable === 'silent' ? silent : loader }]);
+      return reserved[0];
+    };
+    m.manager.clearFootprints(name);
+    const raised = name === undefined ? [] : footprints.filter(({ servable }) => servable !== name);
+    assert.deepEqual(m.manager.exportFootprints().footprints, raised);
+    assert.equal(await load('m'), MiB);
+    assert.equal(await load('other'), name === undefined ? MiB : 64 * MiB);
+    assert.equal(await load('silent'), name === undefined ? undefined : 64 * MiB);
+  });
+}
