@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Redis } from 'ioredis';
 import { RedisStore, type RedisStoreOptions } from '#lib/fleet/store/redis-store.js';
+import type { Heartbeat } from '#lib/fleet/store/types.js';
 import { deadline } from '../../support/deadline.js';
 import { RedisServer, withoutRedis } from '../../support/redis-server.js';
 import { LossyProxy } from './lossy-proxy.js';
@@ -118,28 +119,56 @@ test('after writes were lost no generation is given out twice, not even when tha
   }
 });
 
+/** The lease and the report as the last file of the server has them; the connection and the lease outlive its return. */
+async function copy(server: RedisServer, from: string, to: string): Promise<void> {
+  for (const key of ['l', 'h']) await server.command('COPY', `{f}:${from}${key}:a`, `{f}:${to}${key}:a`, 'REPLACE');
+}
+
+const status = (sequence: number) => ({ bootId: 'x', sequence, revision: 0, usedBytes: 5, clock: 1 });
+const models = (generation: number) => new Map([['m', { generation, versions: [] }]]);
+
 test('a small report after an older snapshot does not hide what the snapshot lacks', { skip }, async (t) => {
   const server = await RedisServer.start(t);
   const store = await connect(t, { url: server.url });
   await withHosts(store, 'a');
-  // The lease and the report as the last file of the server has them; the connection and the lease outlive its return.
-  const copy = async (from: string, to: string) => {
-    for (const key of ['l', 'h']) await server.command('COPY', `{f}:${from}${key}:a`, `{f}:${to}${key}:a`, 'REPLACE');
-  };
-  const status = (sequence: number) => ({ bootId: 'x', sequence, revision: 0, usedBytes: 5, clock: 1 });
-  const models = (generation: number) => new Map([['m', { generation, versions: [] }]]);
   await store.heartbeat({ ...fullBeat('a', 'x', 1), models: models(1) });
-  await copy('', 'old-');
+  await copy(server, '', 'old-');
   await store.heartbeat({ ...fullBeat('a', 'x', 2), models: models(2) });
   await store.heartbeat(beat('a', 'x', 3, { status: status(3) }));
   assert.equal((await store.readReports(['a']))[0]?.models.get('m')?.generation, 2);
-  await copy('old-', '');
+  await copy(server, 'old-', '');
   const answer = await store.heartbeat(beat('a', 'x', 4, { status: status(4) }));
   assert.equal(answer.resend, true, 'the store has generation 1');
   assert.equal((await store.readLeases(['a']))[0]?.sequence, 0, 'a report with a gap');
   const whole = await store.heartbeat({ ...fullBeat('a', 'x', 5), models: models(2) });
   assert.equal(whole.resend, undefined);
   assert.equal((await store.readReports(['a']))[0]?.models.get('m')?.generation, 2);
+});
+
+test('what stood behind a lease in an older snapshot is not lost when its host has moved it since', {
+  skip,
+}, async (t) => {
+  const server = await RedisServer.start(t);
+  const store = await connect(t, { url: server.url });
+  await withHosts(store, 'a');
+  const long = new Map([['n'.repeat(700), null]]);
+  const next: Record<string, Heartbeat> = {
+    'a beat that says nothing': beat('a', 'x', 2),
+    'a small report': beat('a', 'x', 3, { status: status(3) }),
+    'one too long to stand behind a lease': beat('a', 'x', 3, { status: status(3), models: long }),
+  };
+  for (const [what, following] of Object.entries(next)) {
+    await store.heartbeat({ ...fullBeat('a', 'x', 1), models: models(1) });
+    await store.heartbeat(beat('a', 'x', 2, { status: status(2), models: models(2) }));
+    await copy(server, '', 'old-');
+    // Says nothing: it renews the lease, and moves the report.
+    await store.heartbeat(beat('a', 'x', 2));
+    await copy(server, 'old-', '');
+    assert.equal((await store.heartbeat(following)).resend, undefined, what);
+    assert.equal((await store.readReports(['a']))[0]?.models.get('m')?.generation, 2, what);
+    await store.leave('a', 'x');
+    await server.command('DEL', '{f}:h:a');
+  }
 });
 
 test('a Redis that holds its breath is not waited for, and its connection is made anew', { skip }, async (t) => {

@@ -8,6 +8,9 @@ import { AUDIT, EMPTY, NOW, OPERATIONS, REVISION, type Script } from './shared.j
  * A lease is 'boot sequence', and behind them what was reported since it was renewed last: a small report costs one
  * command so, and controllers find it where they look anyway. It is JSON: field, value, field, null for one that goes.
  *
+ * Lost writes may bring back what stands behind a lease when its host has long moved it into the hash: such a lease has just the
+ * sequence that the host builds on, and what is behind it is moved again.
+ *
  * A report with a gap has the sequence 0 until a whole one comes: the answer that asks for it may be lost.
  *
  * KEYS: lease, report, document. ARGV: boot, sequence, ms of the lease, '1' with info, the sequence that this beat builds
@@ -31,7 +34,7 @@ if not held then
     stored = nil
     if says and last then redis.call('DEL', KEYS[2]) end
   end
-elseif recent ~= '' and ARGV[6] == '0' then
+elseif recent ~= '' and (ARGV[6] == '0' or stored == ARGV[5]) then
   local fields, pairs, gone = cjson.decode(recent), {}, {}
   for i = 1, #fields, 2 do
     if fields[i + 1] == cjson.null then gone[#gone + 1] = fields[i]
@@ -55,7 +58,7 @@ return 'resend ' .. revision
 
 /**
  * KEYS: lease. ARGV: boot, the whole lease, the sequence of the last report in the hash that it builds on. Only where this boot
- * holds the lease, and the store has all of that: after lost writes it may have an older report. How long it lasts stays.
+ * holds the lease, and the hash has all of that: after lost writes it may be older, or behind the lease. How long it lasts stays.
  */
 export const REPORT: Script = {
   name: 'aspiredFleetReport',
@@ -63,8 +66,11 @@ export const REPORT: Script = {
 local old = redis.call('SET', KEYS[1], ARGV[2], 'XX', 'KEEPTTL', 'GET')
 if not old then return 'gone' end
 local behind = #ARGV[1] + 2
-local stored = string.sub(old, 1, behind - 1) == ARGV[1] .. ' ' and tonumber(string.match(old, '^%d+', behind))
-if stored and stored > 0 and stored >= tonumber(ARGV[3]) then return 'ok' end
+if string.sub(old, 1, behind - 1) == ARGV[1] .. ' ' then
+  local stored, recent = string.match(old, '^(%d+) ?(.*)$', behind)
+  local ahead = tonumber(stored or '0') - tonumber(ARGV[3])
+  if stored ~= '0' and (ahead > 0 or (ahead == 0 and recent == '')) then return 'ok' end
+end
 redis.call('SET', KEYS[1], old, 'KEEPTTL')
 return 'gone'
 `,
