@@ -64,6 +64,7 @@ export class Host {
   }
 
   async start(): Promise<void> {
+    const { leaseMs } = this.fleet.options;
     this.agent = await deadline(
       FleetAgent.start({
         fleet: this.fleet.name,
@@ -74,6 +75,7 @@ export class Host {
         manager: this.manager,
         loader: ({ version }) => this.loaderOf(version),
         heartbeatIntervalMs: HEARTBEAT_MS,
+        ...(leaseMs !== undefined && { leaseMs }),
         trafficIntervalMs: 20,
         onError: (error) => void this.fleet.errors.push(error),
       }),
@@ -157,6 +159,8 @@ export interface FleetOptions {
   readonly name?: string;
   readonly answerTimeout?: number;
   readonly minReplicas?: number;
+  /** Of the agents. @default theirs: three heartbeat intervals */
+  readonly leaseMs?: number;
   /** Versions that a host has room for. @default any number */
   readonly room?: number;
 }
@@ -179,7 +183,7 @@ export class Fleet {
     return this.options.room;
   }
 
-  private constructor(private readonly options: FleetOptions) {
+  private constructor(readonly options: FleetOptions) {
     this.name = options.name ?? 'memory';
   }
 
