@@ -10,9 +10,10 @@ import { TickQueue } from '#lib/fleet/controller/tick-queue.js';
 import { WatchedWorker } from '#lib/fleet/controller/watched-worker.js';
 import { RedisServer, withoutRedis } from '../../support/redis-server.js';
 import { until } from './fleet.js';
-import { startFleet } from './redis-fleet.js';
+import { openQueue, startFleet } from './redis-fleet.js';
 
 const skip = withoutRedis;
+const QUEUES = ['archive', 'gates', 'notify', 'schedule', 'ticks'];
 
 test('a worker that stopped consuming is replaced', { skip }, async (t) => {
   const server = await RedisServer.start(t);
@@ -110,16 +111,29 @@ test('a worker that does not notice that a delay is over is replaced', { skip },
   assert.deepEqual(errors, []);
 });
 
-test('every queue of a controller is watched', { skip }, async (t) => {
+test('a controller replaces the worker of each of its queues, by what waits in that queue', { skip }, async (t) => {
   const server = await RedisServer.start(t);
   const directory = await mkdtemp(join(tmpdir(), 'aspired-watched-'));
   t.after(() => rm(directory, { recursive: true }));
-  const supervised = t.mock.method(WatchedWorker.prototype, 'supervise');
+  const made = t.mock.method(QueueFactory.prototype, 'worker');
+  const names = (from = 0): string[] => made.mock.calls.slice(from).map(({ arguments: [name] }) => name);
   const fleet = await startFleet(t, server, { hosts: 1 });
-  await fleet.control({ notify: ['http://127.0.0.1:9/'], archiveDirectory: directory, tickIntervalMs: 50 });
-  const names = (): string[] => [
-    ...new Set(supervised.mock.calls.map(({ this: watched }) => (watched as WatchedWorker<unknown>).worker.name)),
-  ];
-  await until(() => names().length > 0, 'a look');
-  assert.deepEqual(names().sort(), ['archive', 'gates', 'notify', 'schedule', 'ticks']);
+  const notify = ['http://127.0.0.1:9/'];
+  const controller = await fleet.control({ notify, archiveDirectory: directory, tickIntervalMs: 100 });
+  assert.deepEqual(names().sort(), QUEUES);
+  // The archive first: it has a job of its own, and after that nothing waits in the other queues.
+  for (const name of QUEUES) {
+    const before = made.mock.callCount();
+    const worker = made.mock.calls[names().lastIndexOf(name)]?.result;
+    await worker?.waitUntilReady();
+    await worker?.pause();
+    const queue = await openQueue(t, server, fleet, name);
+    // Of nothing that there is: it is done at once.
+    await queue.add('test', { rollout: 'none', at: 0 });
+    await until(() => names(before).includes(name), `another worker of ${name}`);
+    const left = async () => (await queue.getJobCountByTypes('wait', 'active')) as number;
+    await until(async () => (await left()) === 0, `the job that waited in ${name}`);
+    await queue.close();
+  }
+  assert.equal(controller.status().replacedWorkers, made.mock.callCount() - QUEUES.length);
 });
