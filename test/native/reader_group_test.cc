@@ -376,6 +376,33 @@ class SharedAvmTest : public ::testing::Test {
   const std::shared_ptr<LogMember> member_ = std::make_shared<LogMember>();
 };
 
+// A thread that is delivering effects, and is held up amid them from the
+// constructor until End(), or for that long.
+class HeldDelivery {
+ public:
+  HeldDelivery(AspiredVersionsManager& manager, milliseconds longest)
+      : thread_([this, &manager, longest] {
+          const Status status = manager.SetAspiredVersions(
+              "other", {}, {}, [&](const TransitionResult&) {
+                held_.Notify();
+                (void)end_.Wait(longest);
+              });
+          EXPECT_TRUE(status.ok());
+        }) {
+    EXPECT_TRUE(held_.Wait());
+  }
+  ~HeldDelivery() { End(); }
+
+  void End() {
+    end_.Notify();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  Notification held_, end_;
+  std::thread thread_;
+};
+
 TEST_F(SharedAvmTest, WhatWasThereBeforeTheSharingIsToldToMembers) {
   StreamIntent intent;
   intent.labels.emplace().emplace("canary", 2);
@@ -392,42 +419,22 @@ TEST_F(SharedAvmTest, WhatWasThereBeforeTheSharingIsToldToMembers) {
 // waits behind that.
 TEST_F(SharedAvmTest, AMemberThatComesMeanwhileStartsWithAllThatIsOpen) {
   avm_.Aspire("m", {{1, avm_.Probe()}});
-  Notification held, attached;
-  std::thread deliverer([&] {
-    const Status status = avm_.manager->SetAspiredVersions(
-        "other", {}, {}, [&](const TransitionResult&) {
-          held.Notify();
-          // Who attaches waits for this one; who does not, has attached by now.
-          (void)attached.Wait(milliseconds(200));
-        });
-    EXPECT_TRUE(status.ok());
-  });
-  ASSERT_TRUE(held.Wait());
+  // Who attaches waits for this one; who does not, has attached by now.
+  HeldDelivery delivery(*avm_.manager, milliseconds(200));
   Share();
   EXPECT_EQ(Attach(), (Log{"m 1,", "m/1"}));
-  attached.Notify();
-  deliverer.join();
+  delivery.End();
 }
 
 // Who does not wait that long hears of it, and that it was all.
 TEST_F(SharedAvmTest, AMemberThatStartsIncompleteHearsWhenItHasCaughtUp) {
   patience_ = milliseconds(1);
   avm_.Aspire("m", {{1, avm_.Probe()}});
-  Notification held, attached;
-  std::thread deliverer([&] {
-    const Status status = avm_.manager->SetAspiredVersions(
-        "other", {}, {}, [&](const TransitionResult&) {
-          held.Notify();
-          EXPECT_TRUE(attached.Wait());
-        });
-    EXPECT_TRUE(status.ok());
-  });
-  ASSERT_TRUE(held.Wait());
+  HeldDelivery delivery(*avm_.manager, milliseconds(10'000));
   Share();
   EXPECT_EQ(Attach(), (Log{"incomplete"}));
   EXPECT_EQ(member_->log, Log{});
-  attached.Notify();
-  deliverer.join();
+  delivery.End();
   const Log heard = Verbs(member_->log);
   EXPECT_EQ(std::count(heard.begin(), heard.end(), "open m/1"), 1);
   EXPECT_EQ(heard.back(), "caught up");
