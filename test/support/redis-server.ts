@@ -10,8 +10,11 @@ import { Redis } from 'ioredis';
 import { deadline, PATIENCE_MS } from './deadline.js';
 
 export interface RedisServerOptions {
-  /** Append-only file, written every second. @default false */
-  readonly aof?: boolean;
+  /**
+   * Append-only file. true: synced every second; while the disk is at that, answers come before the file has it, and kill()
+   * loses what was answered. 'always': synced before each answer, so kill() loses nothing. @default false
+   */
+  readonly aof?: boolean | 'always';
   readonly password?: string;
   /** Bytes; what is over them is refused (noeviction) unless `args` says otherwise. */
   readonly maxmemory?: number;
@@ -160,6 +163,7 @@ export class RedisServer {
     return [
       ...['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder, '--logfile', 'redis.log'],
       ...['--save', '', '--appendonly', aof ? 'yes' : 'no', '--daemonize', 'no', '--repl-diskless-sync-delay', '0'],
+      ...(aof === 'always' ? ['--appendfsync', 'always'] : []),
       ...(password === undefined ? [] : ['--requirepass', password, '--masterauth', password]),
       ...(maxmemory === undefined ? [] : ['--maxmemory', String(maxmemory)]),
       ...(replicaOf ? ['--replicaof', '127.0.0.1', String(replicaOf.port)] : []),

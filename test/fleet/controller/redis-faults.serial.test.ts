@@ -15,7 +15,7 @@ import { ControllerProcess, startFleet } from './redis-fleet.js';
 const skip = withoutRedis;
 
 test('Redis is killed and comes back with its data: the rollout goes on', { skip }, async (t) => {
-  const server = await RedisServer.start(t, { aof: true });
+  const server = await RedisServer.start(t, { aof: 'always' });
   const fleet = await startFleet(t, server);
   await fleet.control();
   const { rollout } = await fleet.rollout({ bake: '500ms' });

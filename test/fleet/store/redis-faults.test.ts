@@ -67,7 +67,7 @@ test('a command whose answer was lost is sent again, and nothing is done twice',
 });
 
 test('while Redis is away every call fails in time, and works again when it is back', { skip }, async (t) => {
-  const server = await RedisServer.start(t, { aof: true });
+  const server = await RedisServer.start(t, { aof: 'always' });
   const store = await connect(t, { url: server.url });
   await withHosts(store, 'a');
   await store.startRollout(start('r', 'm', ['a']));
