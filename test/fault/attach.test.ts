@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { defaultModelsDirectory, ensureModels } from '../../scripts/models/ensure-models.js';
 import { deadline } from '../support/deadline.js';
+import { STEP_MS, Steps } from '../support/steps.js';
 import { inParallel, ROUNDS, runFixture } from './fixtures/children.js';
 
 const models = defaultModelsDirectory();
-const DEADLINE_MS = 110_000;
 
 async function host<T>(what: string, count: number, more: { heard?: (stdout: string) => void } = {}): Promise<T> {
   const { stdout, stderr, ...ended } = await runFixture('./attach-host.js', [what, models, String(count)], {
-    deadlineMs: DEADLINE_MS * Math.max(1, count / 200),
+    deadlineMs: STEP_MS * Math.max(1, count / 200),
     ...more,
   });
   assert.deepEqual(ended, { code: 0, signal: null }, stderr);
@@ -32,34 +32,12 @@ function assertNothingLeft({ most, ...left }: Cycled, count: number): void {
   assert.ok(most > 0, 'nobody ever was attached');
 }
 
-const CYCLES = 1000;
-const STEP = 100;
-const steps = Array.from({ length: CYCLES / STEP }, () => {
-  let resolve = (): void => {};
-  const promise = new Promise<void>((r) => {
-    resolve = r;
-  });
-  return { promise, resolve };
+// One process with one manager.
+const terminations = new Steps(1000, 100, ({ heard }) => host<Cycled>('terminations', 1000, { heard }));
+terminations.declare('1,000 workers attach, run, and are terminated amid runs with handles held');
+test('of 1,000 workers that were terminated nothing is left', async () => {
+  assertNothingLeft(await deadline(terminations.run(), 'the end of the manager', STEP_MS), 1000);
 });
-let terminated: Promise<Cycled> | undefined;
-
-function terminations(): Promise<Cycled> {
-  terminated ??= host<Cycled>('terminations', CYCLES, {
-    heard: (stdout) => {
-      for (const line of stdout.split('\n')) steps[Number(line) / STEP - 1]?.resolve();
-    },
-  });
-  return terminated;
-}
-
-// One process with one manager. In parts, because a file that says nothing for two minutes is taken for one that hangs.
-for (const [i, step] of steps.entries()) {
-  const count = (i + 1) * STEP;
-  test(`1,000 workers attach, run, and are terminated amid runs with handles held: ${count} of them`, async () => {
-    await deadline(Promise.race([step.promise, terminations()]), `${count} cycles`, DEADLINE_MS);
-    if (count === CYCLES) assertNothingLeft(await terminations(), CYCLES);
-  });
-}
 
 test('200 workers attach, run, and are terminated, throw or exit amid runs with handles held', async () => {
   assertNothingLeft(await host<Cycled>('cycles', 200), 200);

@@ -3,13 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { defaultModelsDirectory, ensureLargeModel } from '../../scripts/models/ensure-models.js';
+import { deadline } from '../support/deadline.js';
 import { findLimiter, type Limiter } from '../support/memory-limit.js';
+import { STEP_MS, Steps } from '../support/steps.js';
 import type { StormReport, StormServable, StormSpec } from './fixtures/memory-storm.js';
 
 const program = fileURLToPath(new URL('./fixtures/memory-storm.js', import.meta.url));
 const PROMOTIONS = 200;
 const WARMUP = 80;
-const DEADLINE_MS = 100_000;
+const STEP = 40;
 const MiB = 2 ** 20;
 /**
  * Room for the versions: one of each (1,105 MB by their estimates) and the largest that waits once more (240 MB). Two of
@@ -41,23 +43,35 @@ async function servables(): Promise<StormServable[]> {
   ];
 }
 
-async function run(by: Limiter, bytes: number, spec: StormSpec): Promise<{ report: StormReport; note: string }> {
-  // A young generation that grew in a burst stays, and is not what is looked for.
-  const command = [process.execPath, '--expose-gc', '--max-semi-space-size=1', program, JSON.stringify(spec)];
-  const { code, signal, stdout, stderr, oomKills, note } = await by.run(bytes, command, DEADLINE_MS);
-  assert.deepEqual({ code, signal, oomKills: oomKills ?? 0 }, { code: 0, signal: null, oomKills: 0 }, note + stderr);
-  return { report: JSON.parse(stdout) as StormReport, note };
+interface Stormed {
+  readonly report: StormReport;
+  readonly note: string;
 }
 
-test(`a storm of ${PROMOTIONS} promotions under a memory limit`, {
-  skip: typeof limiter === 'string' && limiter,
-}, async (t) => {
-  if (typeof limiter === 'string') return;
-  const of = await servables();
-  const spec: StormSpec = { warmup: WARMUP, promotions: PROMOTIONS, seed: 7, servables: of };
-  const { report: idle } = await run(limiter, 2 ** 40, { ...spec, warmup: 6, promotions: 0 });
+type Heard = (stdout: string) => void;
+
+async function run(by: Limiter, bytes: number, spec: StormSpec, deadlineMs: number, heard?: Heard): Promise<Stormed> {
+  // A young generation that grew in a burst stays, and is not what is looked for.
+  const command = [process.execPath, '--expose-gc', '--max-semi-space-size=1', program, JSON.stringify(spec)];
+  const { code, signal, stdout, stderr, oomKills, note } = await by.run(bytes, command, deadlineMs, heard);
+  assert.deepEqual({ code, signal, oomKills: oomKills ?? 0 }, { code: 0, signal: null, oomKills: 0 }, note + stderr);
+  return { report: JSON.parse(stdout.split('\n').at(-1) ?? '') as StormReport, note };
+}
+
+async function stormed({ heard, deadlineMs }: Steps<Stormed>): Promise<Stormed> {
+  assert.ok(typeof limiter !== 'string');
+  const spec: StormSpec = { warmup: WARMUP, promotions: PROMOTIONS, step: STEP, seed: 7, servables: await servables() };
+  const { report: idle } = await run(limiter, 2 ** 40, { ...spec, warmup: 6, promotions: 0 }, STEP_MS);
   const base = limiter.counts === 'rss' ? idle.baselineRss + SLACK : idle.baselineAddressSpace + ADDRESS_SLACK;
-  const { report: seen, note } = await run(limiter, base + ROOM, spec);
+  return run(limiter, base + ROOM, spec, deadlineMs, heard);
+}
+
+const skip = typeof limiter === 'string' && limiter;
+const storm = new Steps(WARMUP + PROMOTIONS, STEP, stormed);
+storm.declare(`a storm of ${PROMOTIONS} promotions under a memory limit, after ${WARMUP} to warm up`, skip);
+
+test(`a storm of ${PROMOTIONS} promotions under a memory limit`, { skip }, async (t) => {
+  const { report: seen, note } = await deadline(storm.run(), 'what came of it', STEP_MS);
   t.diagnostic(`${note}: ${JSON.stringify(seen)}`);
 
   assert.deepEqual(seen.failures, [], 'requests failed');

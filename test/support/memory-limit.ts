@@ -21,7 +21,13 @@ export interface Limiter {
   /** 'rss': resident memory is what is limited; 'address space': everything that is mapped. */
   readonly counts: 'rss' | 'address space';
   readonly name: string;
-  run(bytes: number, program: readonly string[], deadlineMs: number): Promise<LimitedEnd>;
+  /** `heard` is told all of the output so far, whenever there is more. */
+  run(
+    bytes: number,
+    program: readonly string[],
+    deadlineMs: number,
+    heard?: (stdout: string) => void,
+  ): Promise<LimitedEnd>;
 }
 
 /** The files of a kind of cgroup. */
@@ -119,11 +125,11 @@ function cgroupLimiter(parent: string, files: CgroupFiles): Limiter | undefined 
   return {
     name: files.name,
     counts: 'rss',
-    async run(bytes, program, deadlineMs) {
+    async run(bytes, program, deadlineMs, heard) {
       const group = makeGroup(parent, files, bytes);
       if (group === undefined) throw new Error(`There can be no group below ${parent} any more`);
       try {
-        const end = await start(['-c', ENTER, 'sh', join(group, 'cgroup.procs'), ...program], deadlineMs);
+        const end = await start(['-c', ENTER, 'sh', join(group, 'cgroup.procs'), ...program], deadlineMs, heard);
         const kills = /^oom_kill (\d+)$/m.exec(read(join(group, files.events)))?.[1];
         const peak = read(join(group, files.peak)).trim() || '?';
         return {
@@ -143,19 +149,24 @@ function addressSpaceLimiter(): Limiter | undefined {
   return {
     name: 'ulimit -v',
     counts: 'address space',
-    run: async (bytes, program, deadlineMs) => ({
-      ...(await start(['-c', LIMIT, 'sh', String(Math.floor(bytes / 1024)), ...program], deadlineMs)),
+    run: async (bytes, program, deadlineMs, heard) => ({
+      ...(await start(['-c', LIMIT, 'sh', String(Math.floor(bytes / 1024)), ...program], deadlineMs, heard)),
       note: `ulimit -v ${Math.floor(bytes / 1024)}`,
     }),
   };
 }
 
-function start(args: readonly string[], deadlineMs: number): Promise<Omit<LimitedEnd, 'note'>> {
+function start(
+  args: readonly string[],
+  deadlineMs: number,
+  heard?: (stdout: string) => void,
+): Promise<Omit<LimitedEnd, 'note'>> {
   const child = spawn('sh', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
+    heard?.(stdout);
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
