@@ -33,7 +33,7 @@ function assertNothingLeft({ most, ...left }: Cycled, count: number): void {
 }
 
 // One process with one manager.
-const terminations = new Steps(1000, 100, ({ heard }) => host<Cycled>('terminations', 1000, { heard }));
+const terminations = new Steps<Cycled>(1000, 100, ({ heard }) => host<Cycled>('terminations', 1000, { heard }));
 terminations.declare('1,000 workers attach, run, and are terminated amid runs with handles held');
 test('of 1,000 workers that were terminated nothing is left', async () => {
   assertNothingLeft(await deadline(terminations.run(), 'the end of the manager', STEP_MS), 1000);
