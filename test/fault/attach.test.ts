@@ -2,15 +2,16 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { defaultModelsDirectory, ensureModels } from '../../scripts/models/ensure-models.js';
+import type { ChildOptions } from '../support/children.js';
 import { deadline } from '../support/deadline.js';
 import { STEP_MS, Steps } from '../support/steps.js';
 import { inParallel, ROUNDS, runFixture } from './fixtures/children.js';
 
 const models = defaultModelsDirectory();
 
-async function host<T>(what: string, count: number, more: { heard?: (stdout: string) => void } = {}): Promise<T> {
+async function host<T>(what: string, count: number, more: ChildOptions = {}): Promise<T> {
   const { stdout, stderr, ...ended } = await runFixture('./attach-host.js', [what, models, String(count)], {
-    deadlineMs: STEP_MS * Math.max(1, count / 200),
+    deadlineMs: STEP_MS,
     ...more,
   });
   assert.deepEqual(ended, { code: 0, signal: null }, stderr);
@@ -33,7 +34,9 @@ function assertNothingLeft({ most, ...left }: Cycled, count: number): void {
 }
 
 // One process with one manager.
-const terminations = new Steps<Cycled>(1000, 100, ({ heard }) => host<Cycled>('terminations', 1000, { heard }));
+const terminations = new Steps<Cycled>(1000, 100, ({ heard, deadlineMs }) =>
+  host('terminations', 1000, { heard, deadlineMs }),
+);
 terminations.declare('1,000 workers attach, run, and are terminated amid runs with handles held');
 test('of 1,000 workers that were terminated nothing is left', async () => {
   assertNothingLeft(await deadline(terminations.run(), 'the end of the manager', STEP_MS), 1000);

@@ -39,7 +39,7 @@ async function run(t: TestContext, mode: 'alone' | 'shared'): Promise<CgroupLoad
   const folders = ['/dev/shm', tmpdir()].map((parent) => mkdtempSync(join(parent, 'aspired-cgroup-')));
   try {
     const command = [process.execPath, '--expose-gc', program, ...folders, mode];
-    const { code, stdout, stderr } = await limiter.run(2 ** 40, command, 60_000);
+    const { code, stdout, stderr } = await limiter.run(2 ** 40, command, { deadlineMs: 60_000 });
     assert.equal(code, 0, stderr);
     t.diagnostic(`${limiter.name}, ${mode}: ${stdout}`);
     return JSON.parse(stdout) as CgroupLoads;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { defaultModelsDirectory, ensureLargeModel } from '../../scripts/models/ensure-models.js';
+import type { ChildOptions } from '../support/children.js';
 import { deadline } from '../support/deadline.js';
 import { findLimiter, type Limiter } from '../support/memory-limit.js';
 import { STEP_MS, Steps } from '../support/steps.js';
@@ -48,12 +49,10 @@ interface Stormed {
   readonly note: string;
 }
 
-type Heard = (stdout: string) => void;
-
-async function run(by: Limiter, bytes: number, spec: StormSpec, deadlineMs: number, heard?: Heard): Promise<Stormed> {
+async function run(by: Limiter, bytes: number, spec: StormSpec, options: ChildOptions): Promise<Stormed> {
   // A young generation that grew in a burst stays, and is not what is looked for.
   const command = [process.execPath, '--expose-gc', '--max-semi-space-size=1', program, JSON.stringify(spec)];
-  const { code, signal, stdout, stderr, oomKills, note } = await by.run(bytes, command, deadlineMs, heard);
+  const { code, signal, stdout, stderr, oomKills, note } = await by.run(bytes, command, options);
   assert.deepEqual({ code, signal, oomKills: oomKills ?? 0 }, { code: 0, signal: null, oomKills: 0 }, note + stderr);
   return { report: JSON.parse(stdout.split('\n').at(-1) ?? '') as StormReport, note };
 }
@@ -61,9 +60,9 @@ async function run(by: Limiter, bytes: number, spec: StormSpec, deadlineMs: numb
 async function stormed({ heard, deadlineMs }: Steps<Stormed>): Promise<Stormed> {
   assert.ok(typeof limiter !== 'string');
   const spec: StormSpec = { warmup: WARMUP, promotions: PROMOTIONS, step: STEP, seed: 7, servables: await servables() };
-  const { report: idle } = await run(limiter, 2 ** 40, { ...spec, warmup: 6, promotions: 0 }, STEP_MS);
+  const { report: idle } = await run(limiter, 2 ** 40, { ...spec, warmup: 6, promotions: 0 }, { deadlineMs: STEP_MS });
   const base = limiter.counts === 'rss' ? idle.baselineRss + SLACK : idle.baselineAddressSpace + ADDRESS_SLACK;
-  return run(limiter, base + ROOM, spec, deadlineMs, heard);
+  return run(limiter, base + ROOM, spec, { deadlineMs, heard });
 }
 
 const skip = typeof limiter === 'string' && limiter;

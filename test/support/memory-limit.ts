@@ -1,15 +1,12 @@
 // A child process under a real memory limit: a cgroup where that is permitted, `ulimit -v` otherwise.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type ChildOptions, type Ended, runProgram } from './children.js';
 
 /** How a limited process ended. */
-export interface LimitedEnd {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly stdout: string;
-  readonly stderr: string;
+export interface LimitedEnd extends Ended {
   /** Processes that the kernel killed for memory; undefined where it does not say. */
   readonly oomKills?: number;
   /** What the kernel counted, for people. */
@@ -21,13 +18,8 @@ export interface Limiter {
   /** 'rss': resident memory is what is limited; 'address space': everything that is mapped. */
   readonly counts: 'rss' | 'address space';
   readonly name: string;
-  /** `heard` is told all of the output so far, whenever there is more. */
-  run(
-    bytes: number,
-    program: readonly string[],
-    deadlineMs: number,
-    heard?: (stdout: string) => void,
-  ): Promise<LimitedEnd>;
+  /** Rejects when the program does not end. */
+  run(bytes: number, program: readonly string[], options: ChildOptions): Promise<LimitedEnd>;
 }
 
 /** The files of a kind of cgroup. */
@@ -100,6 +92,17 @@ function makeGroup(parent: string, files: CgroupFiles, bytes: number): string | 
   }
 }
 
+/** Ends what hangs, with all that it started. */
+function killGroup(group: string): void {
+  for (const pid of read(join(group, 'cgroup.procs')).split('\n').filter(Boolean)) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
 /** A group is busy for a moment after its last process has ended. */
 async function removeGroup(group: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
@@ -125,11 +128,15 @@ function cgroupLimiter(parent: string, files: CgroupFiles): Limiter | undefined 
   return {
     name: files.name,
     counts: 'rss',
-    async run(bytes, program, deadlineMs, heard) {
+    async run(bytes, program, options) {
       const group = makeGroup(parent, files, bytes);
       if (group === undefined) throw new Error(`There can be no group below ${parent} any more`);
       try {
-        const end = await start(['-c', ENTER, 'sh', join(group, 'cgroup.procs'), ...program], deadlineMs, heard);
+        const command = ['sh', '-c', ENTER, 'sh', join(group, 'cgroup.procs'), ...program] as const;
+        const end = await runProgram(program.join(' '), command, options).catch((error) => {
+          killGroup(group);
+          throw error;
+        });
         const kills = /^oom_kill (\d+)$/m.exec(read(join(group, files.events)))?.[1];
         const peak = read(join(group, files.peak)).trim() || '?';
         return {
@@ -149,39 +156,12 @@ function addressSpaceLimiter(): Limiter | undefined {
   return {
     name: 'ulimit -v',
     counts: 'address space',
-    run: async (bytes, program, deadlineMs, heard) => ({
-      ...(await start(['-c', LIMIT, 'sh', String(Math.floor(bytes / 1024)), ...program], deadlineMs, heard)),
-      note: `ulimit -v ${Math.floor(bytes / 1024)}`,
-    }),
+    run: async (bytes, program, options) => {
+      const kilobytes = String(Math.floor(bytes / 1024));
+      const end = await runProgram(program.join(' '), ['sh', '-c', LIMIT, 'sh', kilobytes, ...program], options);
+      return { ...end, note: `ulimit -v ${kilobytes}` };
+    },
   };
-}
-
-function start(
-  args: readonly string[],
-  deadlineMs: number,
-  heard?: (stdout: string) => void,
-): Promise<Omit<LimitedEnd, 'note'>> {
-  const child = spawn('sh', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-    heard?.(stdout);
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      stderr += `\nIt was killed after ${deadlineMs} ms.`;
-      child.kill('SIGKILL');
-    }, deadlineMs);
-    child.on('error', reject);
-    child.on('close', (code, signal) => {
-      clearTimeout(timer);
-      resolve({ code, signal, stdout, stderr });
-    });
-  });
 }
 
 /**
