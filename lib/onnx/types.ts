@@ -116,7 +116,10 @@ export type OnnxExecutionProvider =
   | {
       /** `cpu`, `cuda`, `webgpu`, `coreml`, `dml`, `xnnpack`, or another name that the runtime knows. */
       readonly name: string;
-      /** Passed to the provider as they are. */
+      /**
+       * Passed to the provider as they are. `cuda` on a GPU that the manager accounts also gets `device_id` and
+       * `gpu_mem_limit` of what is reserved for the model, where they are not given here.
+       */
       readonly options?: Readonly<Record<string, string>>;
     };
 
