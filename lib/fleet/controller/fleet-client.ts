@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AspiredError } from '../../errors.js';
-import { checkInteger } from '../../options.js';
+import { checkInteger, checkVersion } from '../../options.js';
 import { checkFleetName } from '../names.js';
 import { explain } from '../rollout/explain.js';
 import { makePlan } from '../rollout/plan.js';
@@ -92,7 +92,7 @@ export class FleetClient {
     const checked = checkIntent(intent);
     // Before the id is made of it: else a name that is none would be refused as that of a rollout.
     const name = checkFleetName('model', plan.model);
-    const id = idOf(name, `v${plan.version}`, checked);
+    const id = idOf(name, `v${checkVersion('version', plan.version)}`, checked);
     const known = await this.startedBy(id);
     if (known) return known;
     const { actor, reason } = checked;

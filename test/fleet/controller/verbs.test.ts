@@ -205,6 +205,9 @@ test('one rollout per model; the same operation again is the same rollout', asyn
   assert.equal((await fleet.client.start(plan, intent)).rollout, first.rollout);
   await assert.rejects(fleet.client.start({ ...plan, version: 3 }, WHO), coded('ERR_ROLLOUT_ACTIVE'));
   await assert.rejects(fleet.client.start({ ...plan, model: 'a:b' }, WHO), coded('ERR_FLEET_INVALID_NAME'));
+  // The id that is made of it is the same.
+  const version = '2' as unknown as number;
+  await assert.rejects(fleet.client.start({ ...plan, version }, intent), coded('ERR_INVALID_VERSION'));
   await assert.rejects(fleet.client.start(plan, { actor: '', reason: 'x' }), coded('ERR_INVALID_ARGUMENT'));
   await assert.rejects(fleet.client.abort('no-such', WHO), coded('ERR_ROLLOUT_NOT_FOUND'));
 });
